@@ -1,0 +1,1 @@
+"""How is it asked for? One command a file, and no maths."""

@@ -1,0 +1,31 @@
+"""`mechlab figure`: draw one figure from results, runs or recordings; loads no torch for what exists."""
+
+from pathlib import Path
+
+import click
+
+from cli.console import emit_json, json_option, quiet_option, reporter
+
+
+@click.command(name="figure")
+@click.argument("name")
+@click.argument("inputs", nargs=-1)
+@click.option(
+    "--out", "file", type=click.Path(path_type=Path), required=True, help="File: .svg, .pdf or .png."
+)
+@click.option("--runs", "out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@json_option
+@quiet_option
+def command(name: str, inputs: tuple[str, ...], file: Path, out: Path, as_json: bool, quiet: bool) -> None:
+    """Draw figure NAME of a result.json, a run or a recording into a file.
+
+    Example:
+
+        mechlab figure gaussianity studies/gaussianity-0a1b2c3d4e5f/result.json --out gaussianity.svg
+    """
+    from figures.render import render
+
+    from cli.content import drawable
+
+    found = render(name, drawable(name, inputs, out=out, report=reporter(quiet)), file)
+    emit_json({"figure": str(file), "source_hash": found}) if as_json else click.echo(str(file))

@@ -1,0 +1,75 @@
+"""`mechlab runs`: list, show and remove run folders; loads no torch."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.console import emit_json, emit_metrics, emit_table, json_option, out_option
+
+
+@click.group(name="runs", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """List, show or remove runs.
+
+    Example:
+
+        mechlab runs list
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(listed)
+
+
+@command.command(name="list")
+@out_option
+@json_option
+def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
+    """List the runs with their state and size."""
+    from mechlab.runs.folder import runs
+
+    rows: list[dict[str, Any]] = [{"run": run.name, "path": str(run.path), "finished": run.is_finished, "bytes": run.bytes(),
+             "seed": run.spec().seed, "tasks": ",".join("+".join(task) for task in run.spec().tasks),
+             "preset": run.request().preset} for run in runs(out)]  # fmt: skip
+    if as_json:
+        emit_json(rows)
+        return
+    emit_table(("run", "preset", "tasks", "seed", "finished", "MB"),
+               [[row["run"], row["preset"], row["tasks"], row["seed"], row["finished"], round(row["bytes"] / 1e6, 1)]
+                for row in rows])  # fmt: skip
+
+
+@command.command(name="show")
+@click.argument("run")
+@out_option
+@json_option
+def show(run: str, out: Path, as_json: bool) -> None:
+    """Show the spec and the metrics of RUN."""
+    from mechlab.runs.folder import find
+
+    found = find(run, out)
+    summary = found.summary() if found.is_finished else None
+    if as_json:
+        emit_json(found.document() | {"summary": summary})
+        return
+    spec = found.spec()
+    click.echo(f"{found.path}: {spec.system}, tasks {spec.tasks}, seed {spec.seed}, {spec.epochs} epochs")
+    emit_table(("part", "value"), spec.parts.items())
+    if summary is None:
+        click.echo("not finished; give the same 'mechlab train' again to resume it")
+        return
+    emit_metrics(summary["metrics"], summary["mean"])
+
+
+@command.command(name="remove")
+@click.argument("run")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@out_option
+def removed(run: str, yes: bool, out: Path) -> None:
+    """Remove RUN and everything below its folder."""
+    from mechlab.runs.folder import find, remove
+
+    found = find(run, out)
+    if not yes:
+        click.confirm(f"Remove {found.path} ({found.bytes() / 1e6:.1f} MB)?", abort=True, err=True)
+    click.echo(f"removed {found.path}: {remove(found) / 1e6:.1f} MB freed")

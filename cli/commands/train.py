@@ -1,0 +1,67 @@
+"""`mechlab train`: train one system on a stream of tasks."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from cli.console import cache_option, emit_json, emit_metrics, json_option, out_option, quiet_option, reporter
+
+
+@click.command(name="train")
+@click.argument("system")
+@click.option(
+    "--preset", default="mini", show_default=True, help="List of parts; see 'mechlab list presets'."
+)
+@click.option("--data", default="embedded", show_default=True, help="Data set; see 'mechlab list datasets'.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the images.")
+@click.option("--tasks", default="all", show_default=True,
+              help="A comma starts the next task, + joins classes of one task: bottle+cable,screw.")  # fmt: skip
+@click.option("--backbone", default="embedded", show_default=True, help="Any timm backbone, or 'embedded'.")
+@click.option(
+    "--weights", help="Weight file, folder, or random-<seed>; default: $MECHLAB_WEIGHTS, then the hub."
+)
+@click.option("--image-size", type=click.IntRange(32, 4096), help="Pixels; default: the preset's.")
+@click.option("--layers", help="Feature layers, separated by commas, e.g. layer2,layer3.")
+@click.option("--dim", type=click.IntRange(4, 8192), help="Channels of a patch feature.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--epochs", type=click.IntRange(1), help="Epochs a task; default: the preset's.")
+@click.option("--batch-size", type=click.IntRange(1), help="Images a step; default: the preset's.")
+@click.option(
+    "--threads", type=click.IntRange(1), help="Threads of torch; part of what makes runs bit-identical."
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the preset.")
+@click.option(
+    "--record", type=click.Path(path_type=Path), help="Recording plan (YAML) followed during training."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--devices", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file of these options.")
+@out_option
+@cache_option
+@json_option
+@quiet_option
+def command(as_json: bool, quiet: bool, config: Path | None, **words: Any) -> None:  # noqa: ANN401 - click's words
+    """Train SYSTEM on a stream of tasks; a run that is finished is only read.
+
+    Example:
+
+        mechlab train moleflow --preset reduced --tasks gear,weave --epochs 2
+    """
+    from mechlab.runs.words import request_of
+    from mechlab.train.session import train
+
+    source = click.get_current_context().get_parameter_source
+    given = {name for name in words if source(name) is not ParameterSource.DEFAULT}
+    summary = train(request_of(words, config=config, given=given), report=reporter(quiet))
+    if as_json:
+        emit_json(summary)
+        return
+    emit_metrics(summary["metrics"], summary["mean"])
+    identical = {None: "n/a (one task)", True: "yes", False: "no"}[summary["scores_identical"]]
+    click.echo(f"earlier tasks' scores given their id bit-identical: {identical}")
+    click.echo(
+        f"forgetting: {summary['forgetting'] if summary['forgetting'] is not None else 'n/a (one task)'}"
+    )
+    click.echo(f"run: {summary['path']} ({summary['seconds']} s)")

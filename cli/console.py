@@ -1,0 +1,65 @@
+"""What a command prints: one JSON document or a table to stdout, progress to stderr."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
+quiet_option = click.option("--quiet", is_flag=True, help="Print no progress.")
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of the runs.",
+)
+cache_option = click.option(
+    "--cache", type=click.Path(path_type=Path), default=Path("cache"), show_default=True,
+    help="Folder of the features that runs share.",
+)  # fmt: skip
+
+
+def reporter(quiet: bool) -> Callable[[str], None]:
+    """Return what prints one line of progress to stderr."""
+
+    def say(line: str) -> None:
+        if not quiet:
+            click.echo(line, err=True)
+
+    return say
+
+
+def emit_json(value: object) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False))
+
+
+def number(value: object) -> str:
+    """Return a value as a cell: three decimals for a fraction, n/a for nothing."""
+    if value is None:
+        return "n/a"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+    return str(value)
+
+
+def emit_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table whose columns are as wide as their cells."""
+    cells = [list(head), *[[number(value) for value in row] for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def emit_metrics(metrics: Mapping[str, Mapping[str, Any]], mean: Mapping[str, Any]) -> None:
+    """Print the metrics of a run, a trivial statistic's image AUROC beside the model's."""
+    columns = ("image_auroc", "trivial_image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro",
+               "routing_accuracy")  # fmt: skip
+    rows = [[name, *[values.get(column) for column in columns]] for name, values in metrics.items()]
+    emit_table(("class", *[column.replace("_", " ") for column in columns]),
+               [*rows, ["mean", *[mean.get(column) for column in columns]]])  # fmt: skip

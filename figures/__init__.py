@@ -1,0 +1,1 @@
+"""How does it look? One file a probe, and the pictures of a run."""

@@ -1,0 +1,91 @@
+"""From a run folder to what a report shows; reads files of mechlab alone, so it needs no torch and no data set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from figures.page.content import ClassScores, Example, ReportContent, RunContent
+from mechlab.errors import MechlabError
+from mechlab.files import read_json
+from mechlab.result import Result
+from mechlab.runs.folder import RunFolder
+
+STATISTICS = ("mean", "std", "distance")
+
+
+def run_content(run: RunFolder) -> RunContent:
+    """Return what a report shows of a finished run."""
+    summary, document = run.summary(), run.document()
+    evaluation = last_evaluation(run)
+    classes: dict[str, dict[str, Any]] = summary["metrics"]
+    scores = read_json(evaluation / "metrics.json")["scores"]
+    return RunContent(
+        name=run.name,
+        tasks=run.spec().tasks,
+        metrics=classes,
+        mean=summary["mean"],
+        trivial={name: {key: values.get(f"trivial_{key}_auroc") for key in STATISTICS}
+                 for name, values in classes.items()},
+        forgetting=summary["forgetting"],
+        scores_identical=summary["scores_identical"],
+        accuracy_matrix=tuple(tuple(row) for row in summary["accuracy_matrix"]),
+        scores={name: ClassScores(labels=np.array(found["labels"]), scores=np.array(found["scores"], dtype=np.float64),
+                                  threshold=classes[name].get("threshold")) for name, found in scores.items()},
+        examples=tuple(one for name in classes for one in examples(evaluation / f"{name}.gallery.npz", name)),
+        log=tuple(run.log()),
+        spec=document["spec"],
+        provenance=document["provenance"] | {"run": run.name, "seconds": summary["seconds"]},
+    )  # fmt: skip
+
+
+def last_evaluation(run: RunFolder) -> Path:
+    """Return the evaluation that the run's summary was made of."""
+    folder = run.path / "evals" / str(run.summary()["evaluation"])
+    if not (folder / "metrics.json").exists():
+        raise MechlabError(
+            f"run '{run.path}' lacks its evaluation '{folder.name}'; train it again to restore it."
+        )
+    return folder
+
+
+def examples(path: Path, name: str) -> list[Example]:
+    """Return the gallery of one class."""
+    if not path.exists():
+        return []
+    with np.load(path, allow_pickle=False) as arrays:
+        kept = {key: arrays[key] for key in arrays.files}
+    return [
+        Example(
+            class_name=name,
+            defect=str(kept["defects"][index]),
+            label=int(kept["labels"][index]),
+            score=float(kept["scores"][index]),
+            thumbnail=kept["images"][index],
+            mask=kept["masks"][index],
+            map=kept["maps"][index],
+        )
+        for index in range(len(kept["labels"]))
+    ]
+
+
+def report_content(paths: list[Path], *, title: str = "mechlab report") -> ReportContent:
+    """Return what a report shows of runs, results and studies, in the order given.
+
+    Raises:
+        MechlabError: a path that is none of the three, or nothing to report.
+    """
+    runs: list[RunContent] = []
+    results: list[Result] = []
+    for path in paths:
+        if (path / "run.json").exists():
+            runs.append(run_content(RunFolder.open(path)))
+        elif (path / "result.json").exists():
+            results.append(Result.load(path / "result.json"))
+        elif path.suffix == ".json":
+            results.append(Result.load(path))
+        else:
+            raise MechlabError(f"'{path}' is no run, study or result; give folders of 'runs/' or 'studies/'.")
+    if not paths:
+        raise MechlabError("there is nothing to report; name a run, a study or a result.json.")
+    return ReportContent(title=title, runs=tuple(runs), results=tuple(results))

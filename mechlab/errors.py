@@ -1,0 +1,17 @@
+"""Errors that a user can cause: what was given, what is allowed, what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MechlabError(Exception):
+    """A user's mistake or a condition of the machine, told in one sentence and without a traceback."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> MechlabError:
+    """Return the error for a name that does not exist, with the nearest known one."""
+    names = sorted(known)
+    plain = {candidate.replace("-", "_").lower(): candidate for candidate in names}
+    near = get_close_matches(name.replace("-", "_").lower(), plain, n=1, cutoff=0.6)
+    hint = f" Did you mean '{plain[near[0]]}'?" if near else ""
+    return MechlabError(f"no {kind} named '{name}'.{hint} Known: {', '.join(names) or 'none'}.")

@@ -1,0 +1,131 @@
+"""Files that are whole or absent: atomic writes, staged folders, locks and hashes."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mechlab.errors import MechlabError
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn a full disk, a missing permission or a read-only place into one sentence about `path`."""
+    try:
+        yield
+    except OSError as fault:
+        reasons = {
+            errno.ENOSPC: "the disk is full; free some space and run the command again",
+            errno.EDQUOT: "the disk quota is used up; free some space and run the command again",
+            errno.EACCES: "permission is denied; choose a folder that you may write to",
+            errno.EROFS: "the file system is read-only; choose another folder",
+        }
+        if fault.errno in reasons:
+            raise MechlabError(f"cannot write '{path}': {reasons[fault.errno]}.") from fault
+        raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name, fsync, and rename it to `path`."""
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON document atomically; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON is untyped
+    """Read a JSON document; a missing or torn file is a sentence."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError as fault:
+        raise MechlabError(f"'{path}' does not exist; give the path of a file written by mechlab.") from fault
+    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raise MechlabError(
+            f"'{path}' is not valid JSON ({fault}); it is damaged or of another kind."
+        ) from fault
+
+
+@contextmanager
+def staged_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `path` when the body ends well, and is removed otherwise."""
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        stage.chmod(0o755)
+        try:
+            yield stage
+            remove_folder(path)
+            stage.replace(path)
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that nobody ever sees half of it: it loses its name first."""
+    if path.exists():
+        gone = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        path.replace(gone)
+        shutil.rmtree(gone)
+
+
+def sweep_parts(path: Path) -> None:
+    """Remove what a killed process left half-written below a folder; call it under the folder's lock."""
+    for part in sorted(path.rglob(".*.part"), reverse=True):
+        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock(path: Path, *, wait: bool = True, what: str = "folder") -> Iterator[None]:
+    """Hold an exclusive lock file; without `wait` a second holder is refused with a sentence."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise MechlabError(
+                f"another process is writing this {what} ('{path.parent}'); wait for it to end or stop it."
+            ) from fault
+        yield
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of bytes as 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)

@@ -1,0 +1,88 @@
+"""What can be recorded: the quantities and the reductions each of them takes. Loads no torch.
+
+Source: design notes, "Site" and "Quantity"; Goodfellow 2015 (arXiv:1510.01799) for row contributions.
+"""
+
+from mechlab.systems import Entry
+
+_ROOM = "mechlab.instrument"
+_NOTES = "design notes, Quantity"
+
+QUANTITIES: tuple[Entry, ...] = (
+    Entry(
+        name="activation",
+        summary="output of a module, as it is at the end of its forward pass",
+        source=_NOTES,
+        target=f"{_ROOM}.activation:ActivationTap",
+    ),
+    Entry(
+        name="latent",
+        summary="output of a flow block or of the whole flow, patch by patch",
+        source=_NOTES,
+        target=f"{_ROOM}.activation:ActivationTap",
+    ),
+    Entry(
+        name="log_det",
+        summary="additive log-det term of a block, nats a patch; only an image's sum is a determinant",
+        source=_NOTES,
+        target=f"{_ROOM}.log_det:LogDetTap",
+    ),
+    Entry(
+        name="row_contribution",
+        summary="norm of each row's term in the gradient of a linear layer's weight, under a loss",
+        source="arXiv:1510.01799",
+        target=f"{_ROOM}.row_contribution:RowContributionTap",
+    ),
+    Entry(
+        name="patch_gradient_norm",
+        summary="the same number where rows are independent: the norm of one row's own gradient",
+        source="arXiv:1510.01799",
+        target=f"{_ROOM}.row_contribution:RowContributionTap",
+    ),
+    Entry(
+        name="input_gradient",
+        summary="norm of d loss / d (a site's output), patch by patch",
+        source="moleflow analysis, gradient concentration",
+        target=f"{_ROOM}.input_gradient:InputGradientTap",
+    ),
+    Entry(
+        name="gradient",
+        summary="gradient of a parameter as backward accumulated it, before clipping",
+        source=_NOTES,
+        target=f"{_ROOM}.gradient:GradientTap",
+    ),
+    Entry(
+        name="weight",
+        summary="value of a parameter",
+        source=_NOTES,
+        target=f"{_ROOM}.weight:WeightTap",
+    ),
+    Entry(
+        name="weight_delta",
+        summary="value of a parameter minus a reference value",
+        source=_NOTES,
+        target=f"{_ROOM}.weight:WeightTap",
+    ),
+    Entry(
+        name="score",
+        summary="image and patch anomaly scores (nats) with label, routed task and mask; from a checkpoint",
+        source=_NOTES,
+        target=f"{_ROOM}.offline:record_checkpoint",
+    ),
+)
+
+# "norm": Euclidean, over the channel axis of activations and over all elements of parameters (float64);
+# "sum": over the patches of an image (float64); "total": root of the squares summed over every matched
+# parameter.
+REDUCTIONS: dict[str, tuple[str, ...]] = {
+    "activation": ("norm",),
+    "latent": ("norm",),
+    "log_det": ("sum",),
+    "row_contribution": ("total",),
+    "patch_gradient_norm": ("total",),
+    "input_gradient": (),
+    "gradient": ("norm",),
+    "weight": ("norm",),
+    "weight_delta": ("norm",),
+    "score": (),
+}

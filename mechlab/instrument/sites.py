@@ -1,0 +1,159 @@
+"""Places that can be recorded: patterns over the modules and parameters of any `nn.Module`.
+
+A pattern is a shell pattern over dotted paths (`flow.*.latent`, `layer1.0`), or `type:Linear` for every
+module of a type or of a type derived from it. A system may name sites of its own; those are looked up
+first.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import Tensor, nn
+
+from mechlab.errors import MechlabError, unknown
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A named place: (part of) the output of one module.
+
+    `module` is a dotted path, "" for the model itself, None for a tensor that the loop hands over with
+    `Recorder.watch`. `output` selects from an output of several parts: a position, or a key or attribute.
+    `axes` names the axes of that part; without it they are guessed from the shape and the kind of module.
+    """
+
+    name: str
+    module: str | None
+    quantity: str = "activation"
+    output: int | str | None = None
+    axes: tuple[str, ...] = ()
+
+
+def find_sites(
+    model: nn.Module, pattern: str, *, quantities: Sequence[str], named: Iterable[Site] = ()
+) -> tuple[Site, ...]:
+    """Return the sites that a pattern selects; a pattern that selects none is a MechlabError.
+
+    Named sites come first, and only those of one of `quantities` are taken; then the model's modules.
+    """
+    sites = tuple(named)
+    chosen = tuple(site for site in sites if fnmatchcase(site.name, pattern))
+    fitting = tuple(site for site in chosen if site.quantity in quantities)
+    if chosen and not fitting:
+        raise MechlabError(
+            f"site '{pattern}' gives {chosen[0].quantity}, not {quantities[0]}; ask for quantity "
+            f"'{chosen[0].quantity}' or another site."
+        )
+    modules = dict(model.named_modules())
+    for site in fitting:
+        if site.module is not None and site.module not in modules:
+            raise MechlabError(
+                f"site '{site.name}' is at module '{site.module}', which this model does not have."
+            )
+    if fitting:
+        return fitting
+    found = _matching(modules, pattern)
+    if not found:
+        raise _unknown("site", pattern, [site.name for site in sites] + list(modules))
+    return tuple(Site(name=path, module=path, quantity=quantities[0]) for path in found)
+
+
+def find_linears(model: nn.Module, pattern: str) -> dict[str, nn.Linear]:
+    """Return path -> module of the Linear layers that a pattern selects, at or below the matching modules."""
+    modules = dict(model.named_modules())
+    linears = {path: module for path, module in modules.items() if isinstance(module, nn.Linear)}
+    found = _matching(modules, pattern)
+    if not found:
+        raise _unknown("site", pattern, linears or modules)
+    below = tuple(path + "." if path else "" for path in found)
+    chosen = {path: module for path, module in linears.items() if path in found or path.startswith(below)}
+    if not chosen:
+        first = ", ".join(list(linears)[:_SHOWN]) or "none in this model"
+        raise MechlabError(f"no Linear layer is at or below site '{pattern}'; choose one of: {first}.")
+    return chosen
+
+
+def find_parameters(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
+    """Return name -> parameter for those whose name, or whose module, a pattern selects."""
+    parameters = dict(model.named_parameters())
+    owners = _matching(dict(model.named_modules()), pattern)
+    found = {
+        name: parameter
+        for name, parameter in parameters.items()
+        if fnmatchcase(name, pattern) or name.rpartition(".")[0] in owners
+    }
+    if not found:
+        raise _unknown("parameter", pattern, parameters)
+    return found
+
+
+def element(value: Any, output: int | str | None) -> Tensor:  # noqa: ANN401 - a module may return anything
+    """Return the tensor that a site selects from a module's output.
+
+    Without a selector a lone tensor, or the first part of a tuple, is taken. ValueError if there is none.
+    """
+    part = value
+    if is_dataclass(value) and not isinstance(value, type):
+        part = {entry.name: getattr(value, entry.name) for entry in fields(value)}
+    if isinstance(part, Mapping):
+        names = list(part)
+        part = part[output if isinstance(output, str) else names[output or 0]]
+    elif isinstance(output, str):
+        part = getattr(part, output)
+    elif isinstance(part, tuple | list):
+        part = part[output or 0]
+    if isinstance(part, tuple | list) and len(part) == 1:
+        part = part[0]  # FrEIA wraps the output of a block
+    if not isinstance(part, Tensor):
+        raise ValueError(
+            f"output {output!r} of a {type(value).__name__} is a {type(part).__name__}, not a tensor"
+        )
+    return part
+
+
+def hook_outputs(
+    model: nn.Module, sites: Iterable[Site], seen: Callable[[Site, Tensor], None]
+) -> list[Callable[[], None]]:
+    """Call `seen` with the tensor of each site after its module's forward; return what removes the hooks."""
+    modules = dict(model.named_modules())
+    removals: list[Callable[[], None]] = []
+    for site in sites:
+        if site.module is None:
+            continue
+
+        def hook(_module: nn.Module, _inputs: Any, output: Any, site: Site = site) -> None:  # noqa: ANN401
+            seen(site, element(output, site.output))
+
+        removals.append(modules[site.module].register_forward_hook(hook).remove)
+    return removals
+
+
+def _matching(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
+    kind = pattern.removeprefix("type:")
+    if kind == pattern:
+        return [
+            path for path, module in modules.items() if fnmatchcase(path, pattern) and (path or not pattern)
+        ]
+    return [
+        path for path, module in modules.items() if any(fnmatchcase(name, kind) for name in _types(module))
+    ]
+
+
+def _types(module: nn.Module) -> list[str]:
+    own = type(module).__mro__
+    return [kind.__name__ for kind in own[: own.index(nn.Module)]]
+
+
+def _unknown(kind: str, pattern: str, known: Iterable[str]) -> MechlabError:
+    """Return the error for a pattern that selects nothing: the nearest name and a few known ones."""
+    names = [name for name in known if name]
+    near = get_close_matches(pattern, names, n=2, cutoff=0.5)
+    shown = list(dict.fromkeys([*near, *names]))[:_SHOWN]
+    told = str(unknown(kind, pattern, shown))
+    rest = len(set(names)) - len(shown)
+    return MechlabError(f"{told.removesuffix('.')} and {rest} more." if rest > 0 else told)

@@ -1,0 +1,73 @@
+"""What there is, as plain lists: the catalogs, the rooms, and the inventory rows that they cover."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from mechlab import systems
+from mechlab.systems import Entry, Preset
+
+Row = dict[str, Any]
+
+
+def entries(kind: str) -> list[Row]:
+    """Return the entries of a kind as `{name, id, summary, source, ...}`; none of them imports torch."""
+    kinds: dict[str, Callable[[], list[Row]]] = {
+        "systems": lambda: [_row(catalog.SYSTEM) for catalog in systems.catalogs().values()],
+        "presets": lambda: _each(lambda catalog: catalog.PRESETS),
+        "parts": lambda: _each(lambda catalog: catalog.PARTS),
+        "datasets": lambda: [
+            _row(entry) for entry in import_module("reproductions.datasets.catalog").DATASETS
+        ],
+        "backbones": lambda: [
+            _row(entry) for entry in import_module("reproductions.backbones.catalog").BACKBONES
+        ],
+        "quantities": lambda: [
+            _row(entry) for entry in import_module("mechlab.instrument.catalog").QUANTITIES
+        ],
+        "probes": lambda: [_probe(name, module) for name, module in systems.probes().items()],
+        "figures": _figures,
+        "studies": lambda: [_study(name, module) for name, module in systems.probes().items()],
+    }
+    return kinds[kind]()
+
+
+def _row(entry: Entry) -> Row:
+    return {name: value for name, value in asdict(entry).items() if name != "target"}
+
+
+def _each(attribute: Callable[[ModuleType], tuple[Entry | Preset, ...]]) -> list[Row]:
+    found = []
+    for name, catalog in systems.catalogs().items():
+        found += [{key: value for key, value in asdict(entry).items() if key != "target"} | {"system": name}
+                  for entry in attribute(catalog)]  # fmt: skip
+    return found
+
+
+def _probe(name: str, module: ModuleType) -> Row:
+    return {"name": name, "id": module.ID, "summary": _first_line(module), "source": module.SOURCE,
+            "hypothesis": module.HYPOTHESIS}  # fmt: skip
+
+
+def _study(name: str, module: ModuleType) -> Row:
+    plan = module.plan()
+    return {"name": plan.name, "id": module.ID, "summary": plan.decision_rule, "source": module.SOURCE,
+            "probe": name, "arms": [arm.name for arm in plan.arms], "seeds": plan.seeds, "hash": plan.hash}  # fmt: skip
+
+
+def _figures() -> list[Row]:
+    probes = systems.probes()
+    found = []
+    for name, path in systems.modules("figures").items():
+        module = import_module(path)
+        if hasattr(module, "draw"):
+            row = probes.get(name)
+            found.append({"name": name, "id": row.ID if row else None, "summary": _first_line(module),
+                          "source": "mechlab"})  # fmt: skip
+    return found
+
+
+def _first_line(module: ModuleType) -> str:
+    return (module.__doc__ or "").strip().splitlines()[0]

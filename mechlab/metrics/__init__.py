@@ -1,0 +1,1 @@
+"""What a detector's scores are worth: ranking, pixel, region and threshold metrics, in NumPy and exact."""

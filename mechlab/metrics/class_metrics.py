@@ -1,0 +1,77 @@
+"""The metrics of one class of a run, with the trivial statistics of the raw image beside each image AUROC."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from mechlab.metrics.aggregation import aggregate
+from mechlab.metrics.maps import smooth, upsample
+from mechlab.metrics.pixel import pixel_ap, pixel_auroc
+from mechlab.metrics.ranking import auroc, average_precision, f1_max
+from mechlab.metrics.region import aupro
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scoring:
+    """How patch scores become image scores and maps; changing it never trains."""
+
+    aggregation: str  # max, mean, top_k, percentile, top_k_percent
+    value: float | None  # of the aggregation
+    sigma: float  # pixels of the upsampled map
+
+    def image_scores(self, maps: Float[np.ndarray, "item row column"]) -> Float[np.ndarray, " item"]:
+        """Return one score an image; map post-processing never changes it."""
+        return aggregate(maps.astype(np.float64), self.aggregation, self.value)
+
+    def pixel_maps(self, maps: Float[np.ndarray, "item row column"], *, size: int) -> np.ndarray:
+        """Return maps of size x size pixels."""
+        return smooth(upsample(maps.astype(np.float64), size), self.sigma)
+
+
+def image_metrics(
+    scores: Float[np.ndarray, " item"], labels: Int[np.ndarray, " item"]
+) -> dict[str, float | None]:
+    """Return image AUROC, AP and F1-max; None where there are only normal or only defective images."""
+    if len(set(labels.tolist())) < 2:
+        return dict.fromkeys(("image_auroc", "image_ap", "image_f1_max"))
+    return {
+        "image_auroc": auroc(scores, labels),
+        "image_ap": average_precision(scores, labels),
+        "image_f1_max": f1_max(scores, labels)[0],
+    }
+
+
+def pixel_metrics(
+    maps: Float[np.ndarray, "item height width"], masks: Bool[np.ndarray, "item height width"]
+) -> dict[str, float | None]:
+    """Return pixel AUROC, AP and AUPRO at 30 % false positives; None without a defective pixel."""
+    if not masks.any() or masks.all():
+        return dict.fromkeys(("pixel_auroc", "pixel_ap", "aupro"))
+    return {
+        "pixel_auroc": pixel_auroc(maps, masks),
+        "pixel_ap": pixel_ap(maps, masks),
+        "aupro": aupro(maps, masks),
+    }
+
+
+def trivial_auroc(
+    statistics: Mapping[str, Float[np.ndarray, " item"]], labels: Int[np.ndarray, " item"]
+) -> dict[str, float | None]:
+    """Return the image AUROC of each statistic of the raw image, in the direction that separates better."""
+    if len(set(labels.tolist())) < 2:
+        return dict.fromkeys(statistics)
+    return {name: max(value := auroc(scores, labels), 1 - value) for name, scores in statistics.items()}
+
+
+def mean_metrics(classes: Mapping[str, Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Return the mean of each metric over the classes in which it is defined."""
+    names = next(iter(classes.values()), {})
+    mean: dict[str, float | None] = {}
+    for name in names:
+        values = [
+            value for metrics in classes.values() if isinstance(value := metrics.get(name), int | float)
+        ]
+        mean[name] = float(np.mean(values)) if values else None
+    return mean

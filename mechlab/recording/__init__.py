@@ -1,0 +1,12 @@
+"""Recordings: what a model did, written while it runs and read lazily afterwards (docs/recording.md).
+
+This package is the only door to HDF5. It knows no model, no quantity and no probe.
+"""
+
+from mechlab.recording.pack import pack
+from mechlab.recording.quantity import Quantity
+from mechlab.recording.reader import Recording, open  # noqa: A004 - mechlab.recording.open(path) is the public name
+from mechlab.recording.tree import describe
+from mechlab.recording.writer import Writer
+
+__all__ = ["Quantity", "Recording", "Writer", "describe", "open", "pack"]

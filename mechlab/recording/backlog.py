@@ -1,0 +1,106 @@
+"""The bounded queue between the caller and the writer's thread.
+
+Bounded by bytes, because rows differ in size by orders of magnitude. When it is full the policy decides:
+`block` waits, `drop` gives the rows up and counts them, `error` raises.
+"""
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from mechlab.errors import MechlabError
+from mechlab.recording.segment import Batch
+from mechlab.specs import Item
+
+Policy = Literal["block", "drop", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """An order to commit; `done` is set when that has happened or can no longer happen."""
+
+    done: threading.Event
+    is_last: bool = False
+
+
+Order = Batch | list[Item] | Flush
+
+
+class Backlog:
+    """Orders in their sequence; one thread puts, one takes."""
+
+    def __init__(self, *, limit_bytes: int, policy: Policy) -> None:
+        self._limit = limit_bytes
+        self._policy = policy
+        self._orders: deque[Order] = deque()
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._fault: MechlabError | None = None
+        self.blocked_seconds = 0.0
+        self.dropped_rows = 0
+        self.dropped_batches = 0
+
+    def put(self, batch: Batch) -> bool:
+        """Queue rows; False when they were dropped. Rows larger than the limit pass when nothing else waits."""
+        with self._changed:
+            if self._is_full(batch) and self._policy == "block":
+                start = time.monotonic()
+                self._changed.wait_for(lambda: self._fault is not None or not self._is_full(batch))
+                self.blocked_seconds += time.monotonic() - start
+            self._raise()
+            if self._is_full(batch):
+                if self._policy == "error":
+                    raise MechlabError(
+                        f"the recorder's queue is full ({self._bytes} of {self._limit} bytes wait for the disk); "
+                        "record less or less often, raise limit_bytes, or choose the policy 'block' or 'drop'."
+                    )
+                self.dropped_rows += len(batch.values.values)
+                self.dropped_batches += 1
+                return False
+            self._orders.append(batch)
+            self._bytes += batch.nbytes
+            self._changed.notify_all()
+            return True
+
+    def order(self, order: list[Item] | Flush) -> None:
+        """Queue an order that takes no room."""
+        with self._changed:
+            self._raise()
+            self._orders.append(order)
+            self._changed.notify_all()
+
+    def take(self, *, timeout: float | None) -> Order | None:
+        """Return the next order, or None after `timeout` seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._orders), timeout)
+            return self._orders.popleft() if self._orders else None
+
+    def written(self, batch: Batch) -> None:
+        """Give back the room of rows that the thread has taken over."""
+        with self._changed:
+            self._bytes -= batch.nbytes
+            self._changed.notify_all()
+
+    def fail(self, fault: MechlabError) -> None:
+        """Give everything up: whoever waits or comes later gets the fault."""
+        with self._changed:
+            self._fault = fault
+            for order in self._orders:
+                if isinstance(order, Flush):
+                    order.done.set()
+            self._orders.clear()
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raise the fault of the writer's thread, if there is one."""
+        with self._changed:
+            self._raise()
+
+    def _is_full(self, batch: Batch) -> bool:
+        return self._bytes > 0 and self._bytes + batch.nbytes > self._limit
+
+    def _raise(self) -> None:
+        if self._fault is not None:
+            raise MechlabError(str(self._fault)) from self._fault

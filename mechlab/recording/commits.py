@@ -1,0 +1,116 @@
+"""The thread that writes segments: it takes rows from the backlog and commits in time.
+
+A fault ends the thread, removes what is not committed and is raised by the caller's next call.
+"""
+
+import threading
+import time
+from pathlib import Path
+
+from mechlab.errors import MechlabError
+from mechlab.recording.backlog import Backlog, Flush
+from mechlab.recording.manifest import Committed, append_segment
+from mechlab.recording.segment import Batch, Segment, writing
+
+HELD_BYTES = 32 * 1024**2  # small rows gathered in memory before a commit comes early
+
+
+class Commits:
+    """Writes one rank's segments in a thread of its own, from `start` until a last `Flush`."""
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        folder: Path,
+        *,
+        rank: int,
+        run_id: str,
+        number: int,
+        position: int,
+        due_seconds: float,
+    ) -> None:
+        self.position = position  # committed segments that are alive
+        self.segments = 0  # committed by this thread
+        self._backlog = backlog
+        self._folder = folder
+        self._rank = rank
+        self._run_id = run_id
+        self._number = number
+        self._due_seconds = due_seconds
+        self._segment: Segment | None = None
+        self._oldest = 0.0
+        self._flush: Flush | None = None
+        self._thread = threading.Thread(target=self._run, name=f"mechlab-recording-{rank}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take orders."""
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the thread's end."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with writing(self._folder):
+                while self._serve():
+                    pass
+        except BaseException as fault:  # noqa: BLE001 - whatever it is, the caller must hear of it
+            self._give_up(fault)
+
+    def _give_up(self, fault: BaseException) -> None:
+        sentence = (
+            fault if isinstance(fault, MechlabError) else MechlabError(f"the recorder stopped: {fault!r}.")
+        )
+        sentence.__cause__ = sentence.__cause__ or fault
+        try:
+            if self._segment is not None:
+                self._segment.discard()
+        finally:
+            self._backlog.fail(sentence)
+            if self._flush is not None:
+                self._flush.done.set()
+
+    def _serve(self) -> bool:
+        """Carry out one order, or a commit that is due; False after the last."""
+        wait = None if self._segment is None else self._oldest + self._due_seconds - time.monotonic()
+        order = self._backlog.take(timeout=wait if wait is None else max(wait, 0.0))
+        if isinstance(order, Flush):
+            self._flush = order
+            self._commit()
+            order.done.set()
+            return not order.is_last
+        if isinstance(order, Batch):
+            self._opened(order.born).add(order)
+            self._backlog.written(order)
+        elif isinstance(order, list):
+            self._opened(time.monotonic()).add_items(order)
+        is_due = time.monotonic() >= self._oldest + self._due_seconds
+        if self._segment is not None and (is_due or self._segment.held > HELD_BYTES):
+            self._commit()
+        return True
+
+    def _opened(self, born: float) -> Segment:
+        if self._segment is None:
+            self._segment = Segment(self._folder, rank=self._rank, number=self._number, run_id=self._run_id)
+            self._oldest = born
+        return self._segment
+
+    def _commit(self) -> None:
+        if self._segment is None:
+            return
+        contents, size, digest = self._segment.commit()
+        self._segment = None
+        line = Committed(
+            rank=self._rank,
+            number=self._number,
+            rows=contents.rows,
+            steps=contents.steps,
+            items=contents.items,
+            bytes=size,
+            sha256=digest,
+        )
+        self._number += 1
+        append_segment(self._folder, line)
+        self.position += 1
+        self.segments += 1

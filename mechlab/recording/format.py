@@ -1,0 +1,161 @@
+"""The names of the recording format and what its arrays may hold (docs/recording.md, version 1)."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from mechlab.errors import MechlabError
+from mechlab.files import canonical_json
+
+FORMAT = "mechlab recording"
+VERSION = 1
+PACKED = "recording.h5"
+START_LOCK = "start.lock"
+VALUES = "values"
+ITEMS = "items"  # group of the item table; no quantity may have this name
+AXES = (
+    *(
+        "step",
+        "stage",
+        "adapter",
+        "item",
+        "row",
+        "column",
+        "dim",
+        "layer",
+        "fan_out",
+        "fan_in",
+        "rank",
+        "draw",
+    ),
+    *("batch", "height", "width", "channel"),  # of raw images and foreign models
+)
+_AXIS = re.compile(rf"({'|'.join(AXES)})(_[a-z0-9]+)?")  # "dim_other": a second axis of the same kind
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One array as it is stored: little-endian numbers or fixed-length UTF-8, and whether it means booleans."""
+
+    values: np.ndarray
+    is_bool: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Name of the type that the caller gave, without the length of strings."""
+        return "bool" if self.is_bool else kind_of(self.values.dtype)
+
+
+def check_version(version: object, path: Path) -> None:
+    """Refuse a recording of another version."""
+    if version != VERSION:
+        raise MechlabError(
+            f"'{path}' is a recording of version {version}; this mechlab reads version {VERSION}: "
+            "use the mechlab that wrote it, or record again."
+        )
+
+
+def split_key(key: str) -> tuple[str, str]:
+    """Return quantity and site of a key "<quantity>/<site>".
+
+    Raises ValueError for any other form.
+    """
+    quantity, _, site = key.partition("/")
+    is_site = site.isprintable() and "/" not in site and site.strip() not in ("", ".", "..")
+    if not _NAME.fullmatch(quantity) or quantity == ITEMS or not is_site:
+        raise ValueError(f"key {key!r} is not '<quantity>/<site>', e.g. 'latent/flow.3'")
+    return quantity, site
+
+
+def check_axes(axes: tuple[str, ...], coordinates: tuple[str, ...]) -> None:
+    """Refuse axes outside the alphabet, axes given twice, and coordinates whose names collide with axes."""
+    for axis in axes:
+        if not _AXIS.fullmatch(axis):
+            raise ValueError(
+                f"axis {axis!r} is none of {', '.join(AXES)} (a suffix as in 'dim_other' is allowed)"
+            )
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"axes {axes} name one axis twice; give the second a suffix, as in 'dim_other'")
+    for name in coordinates:
+        if not _NAME.fullmatch(name) or name == VALUES or name in axes[1:]:
+            raise ValueError(
+                f"coordinate {name!r} needs a lower-case name that is neither 'values' nor a later axis"
+            )
+
+
+def kind_of(dtype: np.dtype[Any]) -> str:
+    """Return the name of a type without the length of strings."""
+    return "str" if dtype.kind in "USTO" else dtype.name
+
+
+def stored(array: np.ndarray) -> Column:
+    """Return a private copy of `array` in the form in which it is stored.
+
+    Numbers of 1 to 8 bytes are kept bit by bit; booleans become uint8; text becomes fixed-length UTF-8.
+    Raises TypeError for any other type.
+    """
+    kind = array.dtype.kind
+    if kind in "iuf" and array.dtype.itemsize <= 8:
+        return Column(np.array(array, dtype=array.dtype.newbyteorder("<"), order="C", copy=True))
+    if kind == "b":
+        return Column(np.array(array, dtype=np.uint8, order="C", copy=True), is_bool=True)
+    if kind in "UTO":
+        return Column(_encoded(array))
+    raise TypeError(
+        f"arrays of type {array.dtype} cannot be recorded; give integers, floats, booleans or text"
+    )
+
+
+def _encoded(array: np.ndarray) -> np.ndarray:
+    texts = array.ravel().tolist()
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("object arrays cannot be recorded unless every element is text")
+    if any("\0" in text for text in texts):
+        raise ValueError("text with NUL characters cannot be recorded")
+    data = [text.encode() for text in texts]
+    length = max((len(text) for text in data), default=0)
+    return np.array(data, dtype=f"S{max(length, 1)}").reshape(array.shape)
+
+
+def decoded(values: np.ndarray, *, is_bool: bool) -> np.ndarray:
+    """Return stored values in the form in which they were given."""
+    if is_bool:
+        return values.view(np.bool_) if values.dtype == np.uint8 else values.astype(np.bool_)
+    if values.dtype.kind == "S":
+        texts = [text.decode() for text in values.ravel().tolist()]
+        return np.array(texts, dtype=np.str_).reshape(values.shape)
+    if values.dtype.kind == "O":  # variable-length text, as h5py gives it
+        texts = [text.decode() if isinstance(text, bytes) else str(text) for text in values.ravel().tolist()]
+        return np.array(texts, dtype=np.str_).reshape(values.shape)
+    return values
+
+
+def put_text(node: h5py.HLObject, name: str, text: str) -> None:
+    """Write a text attribute of fixed length, so that the checksums of the file cover it."""
+    data = text.encode()
+    node.attrs.create(name, np.bytes_(data), dtype=h5py.string_dtype("utf-8", max(len(data), 1)))
+
+
+def get_text(node: h5py.HLObject, name: str) -> str | None:
+    """Return a text attribute, or None when it is absent or not text."""
+    value = node.attrs.get(name)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="replace")
+    return value if isinstance(value, str) else None
+
+
+def put_json(node: h5py.HLObject, name: str, value: object) -> None:
+    """Write an attribute as canonical JSON text."""
+    put_text(node, name, canonical_json(value))
+
+
+def get_json(node: h5py.HLObject, name: str) -> Any:  # noqa: ANN401 - JSON is untyped
+    """Return an attribute written by `put_json`; absent is None, damaged is ValueError."""
+    text = get_text(node, name)
+    return None if text is None else json.loads(text)

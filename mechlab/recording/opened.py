@@ -1,0 +1,147 @@
+"""HDF5 files opened for reading: what is refused, and what a fault is called.
+
+Only hard links to plain data sets of numbers or UTF-8 text are followed. Source: docs/recording.md, "What is refused".
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from mechlab.errors import MechlabError
+from mechlab.recording.format import FORMAT, check_version, get_text
+
+_OPEN_AT_ONCE = 16
+
+
+def damaged(path: Path, what: str, fault: Exception) -> MechlabError:
+    """Return the sentence for a part of a file that cannot be read."""
+    reason = str(fault).split("\n")[0].strip("'\"")
+    return MechlabError(
+        f"cannot read {what} in '{path}': the file is damaged ({reason}); restore it from a copy or record again."
+    )
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open any HDF5 file for reading; a missing, truncated or foreign file is one sentence."""
+    if not path.is_file():
+        raise MechlabError(f"'{path}' is no file; give the path of a recording.")
+    try:
+        return h5py.File(path, "r", locking="best-effort")
+    except PermissionError as fault:
+        raise MechlabError(f"'{path}' may not be read: permission is denied.") from fault
+    except (OSError, RuntimeError) as fault:
+        reason = str(fault).split("\n")[0]
+        raise MechlabError(
+            f"'{path}' is truncated, damaged or no HDF5 file ({reason}); restore it from a copy or record again."
+        ) from fault
+
+
+def open_recording(path: Path) -> h5py.File:
+    """Open a segment or a packed recording; another format or version is refused."""
+    file = open_hdf5(path)
+    try:
+        if get_text(file, "format") != FORMAT:
+            raise MechlabError(f"'{path}' is an HDF5 file but no recording; give a file written by mechlab.")
+        check_version(_plain(file.attrs.get("version")), path)
+    except (OSError, RuntimeError, ValueError, TypeError) as fault:
+        file.close()
+        raise damaged(path, "the root attributes", fault) from fault
+    except MechlabError:
+        file.close()
+        raise
+    return file
+
+
+def _plain(value: object) -> object:
+    return value.item() if hasattr(value, "item") and getattr(value, "size", 1) == 1 else value
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """Give a segment or a packed recording, and close it."""
+    file = open_recording(path)
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+class Files:
+    """Files of one recording, opened when first needed; few stay open at once."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[Path, h5py.File] = OrderedDict()
+
+    def __getitem__(self, path: Path) -> h5py.File:
+        """Return the open file."""
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        file = open_recording(path)
+        self._open[path] = file
+        if len(self._open) > _OPEN_AT_ONCE:
+            self._open.popitem(last=False)[1].close()
+        return file
+
+    def close(self) -> None:
+        """Close all; they open again when needed."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+
+def child_names(group: h5py.Group) -> list[str]:
+    """Return the names in a group; a link that is not hard is refused."""
+    names = []
+    for name in group:
+        _check_link(group, name)
+        names.append(name)
+    return names
+
+
+def child_group(group: h5py.Group, name: str) -> h5py.Group:
+    """Return a group inside a group. Raises KeyError when it is absent or no group."""
+    _check_link(group, name)
+    node = group[name]
+    if not isinstance(node, h5py.Group):
+        raise KeyError(f"'{name}' is no group")
+    return node
+
+
+def child_data(group: h5py.Group, name: str) -> h5py.Dataset:
+    """Return a data set of numbers or text stored in this very file; anything else is refused."""
+    _check_link(group, name)
+    node = group[name]
+    if not isinstance(node, h5py.Dataset):
+        raise KeyError(f"'{name}' is no data set")
+    where = f"'{node.name}' in '{group.file.filename}'"
+    is_text = h5py.check_string_dtype(node.dtype) is not None
+    if node.dtype.kind not in "iufS" and not is_text:
+        raise MechlabError(
+            f"{where} holds {node.dtype} ({_kind(node)}); only numbers and UTF-8 text are read: record it again."
+        )
+    if node.external or node.is_virtual:
+        raise MechlabError(
+            f"{where} keeps its data in other files; recordings are self-contained: record it again."
+        )
+    return node
+
+
+def _kind(node: h5py.Dataset) -> str:
+    if h5py.check_ref_dtype(node.dtype) is not None:
+        return "references"
+    return "objects" if node.dtype.kind == "O" else "no plain type"
+
+
+def _check_link(group: h5py.Group, name: str) -> None:
+    link = group.get(name, getlink=True)
+    if link is None:
+        raise KeyError(f"'{name}' is absent")
+    if not isinstance(link, h5py.HardLink):
+        kind = "external" if isinstance(link, h5py.ExternalLink) else "soft"
+        raise MechlabError(
+            f"'{group.name.rstrip('/')}/{name}' in '{group.file.filename}' is a link of kind {kind}; "
+            "recordings hold data only: copy the data into the file."
+        )

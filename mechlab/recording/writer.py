@@ -1,0 +1,290 @@
+"""The writer of a recording: rows are handed over by the caller and written by one thread.
+
+At most `flush_seconds` of rows are uncommitted while the disk keeps up. Source: docs/recording.md, "Writing".
+"""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, get_args
+
+import numpy as np
+
+from mechlab.errors import MechlabError
+from mechlab.files import canonical_json, lock
+from mechlab.recording.backlog import Backlog, Flush, Policy
+from mechlab.recording.commits import Commits
+from mechlab.recording.format import Column, check_axes, split_key, stored
+from mechlab.recording.manifest import append_line
+from mechlab.recording.pack import lock_name
+from mechlab.recording.pack import pack as pack_folder
+from mechlab.recording.segment import Batch, writing
+from mechlab.recording.start import Form, Start, created, resumed
+from mechlab.specs import Item
+
+LIMIT_BYTES = 256 * 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What recording cost and what it lost, since this writer was made."""
+
+    rows: int  # accepted
+    bytes: int  # accepted, values and coordinates
+    segments: int  # committed
+    dropped_rows: int
+    dropped_batches: int
+    blocked_seconds: float  # the caller waited for room
+    append_seconds: float  # the caller spent in `append`, waiting included
+
+
+class Writer:
+    """Writes one rank of a recording. Made by `create` or `resume`; a context manager.
+
+    Leaving the `with` block packs; leaving it by an exception only commits what was appended.
+    """
+
+    def __init__(
+        self, start: Start, *, limit_bytes: int, policy: Policy, flush_seconds: float, locks: ExitStack
+    ) -> None:
+        if policy not in get_args(Policy) or limit_bytes < 1 or flush_seconds <= 0:
+            raise ValueError(f"policy {policy!r}, limit_bytes {limit_bytes}, flush_seconds {flush_seconds}")
+        self._folder, self._rank = start.folder, start.rank
+        self._locks = locks
+        self._forms = dict(start.forms)
+        self._table = list(start.items)
+        self._backlog = Backlog(limit_bytes=limit_bytes, policy=policy)
+        self._commits = Commits(
+            self._backlog,
+            start.folder,
+            rank=start.rank,
+            run_id=start.run_id,
+            number=start.number,
+            position=start.position,
+            due_seconds=flush_seconds / 2,  # the other half is for the queue and the disk
+        )
+        self._rows = self._bytes = 0
+        self._append_seconds = 0.0
+        self._is_closed = False
+        self._commits.start()
+
+    @classmethod
+    def create(
+        cls,
+        folder: Path,
+        *,
+        attributes: dict[str, Any],
+        rank: int = 0,
+        limit_bytes: int = LIMIT_BYTES,
+        policy: Policy = "block",
+        flush_seconds: float = 2.0,
+    ) -> "Writer":
+        """Begin a recording in a new folder, or as another rank of the same recording.
+
+        `attributes` are JSON values: run_id, spec and provenance become root attributes, all others facts.
+        """
+        with _locked(folder, rank) as locks:
+            start = created(folder, attributes=attributes, rank=rank)
+            return cls(
+                start,
+                limit_bytes=limit_bytes,
+                policy=policy,
+                flush_seconds=flush_seconds,
+                locks=locks.pop_all(),
+            )
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path,
+        *,
+        position: int,
+        attributes: dict[str, Any] | None = None,
+        rank: int = 0,
+        limit_bytes: int = LIMIT_BYTES,
+        policy: Policy = "block",
+        flush_seconds: float = 2.0,
+    ) -> "Writer":
+        """Go on after the first `position` segments of a rank and drop its later ones.
+
+        With `attributes`, a recording of another run is refused, and at position 0 an absent one is created.
+        """
+        with _locked(folder, rank) as locks:
+            start = resumed(folder, position=position, rank=rank, attributes=attributes)
+            return cls(
+                start,
+                limit_bytes=limit_bytes,
+                policy=policy,
+                flush_seconds=flush_seconds,
+                locks=locks.pop_all(),
+            )
+
+    @property
+    def position(self) -> int:
+        """Number of committed segments of this rank; a checkpoint keeps it for `resume`."""
+        return self._commits.position
+
+    @property
+    def statistics(self) -> Statistics:
+        """What recording cost and lost so far."""
+        return Statistics(
+            rows=self._rows,
+            bytes=self._bytes,
+            segments=self._commits.segments,
+            dropped_rows=self._backlog.dropped_rows,
+            dropped_batches=self._backlog.dropped_batches,
+            blocked_seconds=self._backlog.blocked_seconds,
+            append_seconds=self._append_seconds,
+        )
+
+    def append(
+        self,
+        key: str,
+        values: np.ndarray,
+        *,
+        axes: tuple[str, ...],
+        coordinates: dict[str, np.ndarray],
+        unit: str,
+        attributes: dict[str, Any] | None = None,
+    ) -> None:
+        """Hand over rows of a key; the arrays are copied before this returns.
+
+        `axes` name the dimensions of `values`; rows lie along the first. Every coordinate has one value a row.
+        `attributes` are JSON values, given with a key's first rows. What the key fixed once must not change.
+        """
+        began = time.monotonic()
+        if self._is_closed:
+            raise ValueError("the writer is closed")
+        self._backlog.check()
+        batch = self._batch(key, values, axes, coordinates, unit, attributes)
+        if len(values) and self._backlog.put(batch):
+            self._rows += len(values)
+            self._bytes += batch.nbytes
+        self._append_seconds += time.monotonic() - began
+
+    def items(self, table: Sequence[Item]) -> None:
+        """Declare the item table; a table that was declared before may only be extended."""
+        if list(table[: len(self._table)]) != self._table:
+            raise ValueError(f"the item table must begin with the {len(self._table)} items declared before")
+        new = list(table[len(self._table) :])
+        if new:
+            self._backlog.order(new)
+            self._table.extend(new)
+
+    def note(self, facts: dict[str, Any]) -> None:
+        """Add facts, JSON values, to the recording at once; a later fact of the same name wins."""
+        self._backlog.check()
+        canonical_json(facts)
+        append_line(self._folder, "facts", {"facts": facts})
+
+    def commit(self) -> None:
+        """Return when everything appended so far is durable."""
+        self._flushed(is_last=False)
+
+    def close(self, *, pack: bool = True) -> None:
+        """Commit, end the thread, release the lock; then consolidate to recording.h5 (rank 0 only).
+
+        With several ranks, close the others first.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        with self._locks:
+            try:
+                self._flushed(is_last=True)
+            finally:
+                self._commits.join()
+            append_line(self._folder, "statistics", {"statistics": asdict(self.statistics)})
+        if pack and self._rank == 0:
+            pack_folder(self._folder)
+
+    def __enter__(self) -> "Writer":
+        """Return the writer."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; an exception on its way is never hidden by one of the recorder."""
+        if fault is None:
+            self.close()
+            return
+        try:
+            self.close(pack=False)
+        except MechlabError as second:
+            fault.add_note(f"while the recording was closed: {second}")
+
+    def _flushed(self, *, is_last: bool) -> None:
+        flush = Flush(threading.Event(), is_last)
+        self._backlog.order(flush)
+        flush.done.wait()
+        self._backlog.check()
+
+    def _batch(
+        self,
+        key: str,
+        values: np.ndarray,
+        axes: tuple[str, ...],
+        coordinates: dict[str, np.ndarray],
+        unit: str,
+        attributes: dict[str, Any] | None,
+    ) -> Batch:
+        column = stored(values)
+        columns = {name: stored(coordinate) for name, coordinate in coordinates.items()}
+        known = self._forms.get(key)
+        form = Form(
+            axes=axes,
+            tail=values.shape[1:],
+            kind=column.kind,
+            unit=unit,
+            coordinates={name: coordinate.kind for name, coordinate in columns.items()},
+            attributes=known.attributes if known and attributes is None else attributes or {},
+        )
+        if known is None:
+            _check_form(key, form, ndim=values.ndim)
+        elif form != known:
+            raise ValueError(f"rows of {key!r} changed their form: {form} after {known}")
+        self._check_coordinates(key, len(values), columns)
+        self._forms[key] = form
+        nbytes = column.values.nbytes + sum(coordinate.values.nbytes for coordinate in columns.values())
+        return Batch(
+            key=key,
+            values=column,
+            axes=axes,
+            coordinates=columns,
+            unit=unit,
+            attributes=form.attributes,
+            nbytes=nbytes,
+        )
+
+    def _check_coordinates(self, key: str, rows: int, columns: dict[str, Column]) -> None:
+        for name, column in columns.items():
+            if column.values.shape != (rows,):
+                raise ValueError(
+                    f"coordinate {name!r} of {key!r} has shape {column.values.shape} for {rows} rows"
+                )
+        item = columns.get("item")
+        if item is not None and self._table and rows and int(item.values.max()) >= len(self._table):
+            raise ValueError(f"{key!r} names item {int(item.values.max())} of a table of {len(self._table)}")
+
+
+def _check_form(key: str, form: Form, *, ndim: int) -> None:
+    split_key(key)
+    if ndim != len(form.axes) or ndim == 0 or 0 in form.tail:
+        raise ValueError(
+            f"{key!r}: axes {form.axes} for values of {ndim} dimensions with rows of shape {form.tail}"
+        )
+    check_axes(form.axes, tuple(form.coordinates))
+    canonical_json(form.attributes)
+
+
+@contextmanager
+def _locked(folder: Path, rank: int) -> Iterator[ExitStack]:
+    """Hold the lock of a rank's writer; the caller keeps it with `pop_all`."""
+    with writing(folder), ExitStack() as locks:
+        locks.enter_context(lock(folder / lock_name(rank), wait=False, what="recording"))
+        yield locks

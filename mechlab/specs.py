@@ -1,0 +1,120 @@
+"""The four specs and their nested hashes: what was seen, trained, evaluated and recorded.
+
+FeatureSpec → TrainSpec → EvalSpec → RecordSpec. A hash covers everything that can move a number and
+nothing else: paths, device, threads and output folder are provenance. Source: design notes, "The nouns".
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from mechlab.errors import MechlabError, unknown
+from mechlab.files import canonical_json, sha256_bytes
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One image of a data set: its identity is the SHA-256 of its bytes, its paths are provenance."""
+
+    sha256: str
+    class_name: str
+    split: Split
+    label: int  # 0 normal, 1 defective
+    defect: str  # "good" for normal images
+    image: str  # path, or "embedded:<class>/<split>/<defect>/<number>"
+    mask: str | None = None
+
+
+class Spec(BaseModel):
+    """A frozen, validated description; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON, first 12 hex digits."""
+        return sha256_bytes(canonical_json(self.model_dump(mode="json")).encode())[:12]
+
+
+class FeatureSpec(Spec):
+    """Frozen features of one class and split: the shared cache has one folder a FeatureSpec."""
+
+    dataset: str
+    class_name: str
+    split: Split
+    manifest: str  # SHA-256 over the items' identities, labels, defects and masks, in order
+    transform: str  # e.g. "resize-bilinear/imagenet"
+    image_size: int  # pixels, square
+    backbone: str
+    weights: str  # SHA-256 of the weight file, or "random-<seed>"
+    layers: tuple[str, ...]
+    dim: int  # D, channels of an adapted patch feature
+
+
+class TrainSpec(Spec):
+    """One training: the same TrainSpec is never trained twice."""
+
+    system: str
+    parts: dict[str, JsonValue]  # the resolved preset
+    tasks: tuple[tuple[str, ...], ...]
+    features: tuple[FeatureSpec, ...]  # training split, in task order
+    seed: int
+    epochs: int
+    batch_size: int
+    world_size: int = 1
+    interventions: tuple[str, ...] = ()
+
+
+class EvalSpec(Spec):
+    """One evaluation of a checkpoint; changing it never trains."""
+
+    train: str  # hash of the TrainSpec
+    checkpoint: int  # after which task
+    features: tuple[FeatureSpec, ...]  # test split
+    router: str
+    aggregation: str
+    sigma: float  # pixels of the evaluated map
+    interventions: tuple[str, ...] = ()
+
+
+class PlanEntry(Spec):
+    """One line of a recording plan: which sites, which quantity, how often, how precise."""
+
+    site: str  # pattern, e.g. "flow.*.log_det"
+    quantity: str
+    every: int = 1
+    dtype: Literal["float16", "float32", "float64"] = "float32"
+    reduction: str | None = None
+
+
+class RecordSpec(Spec):
+    """One recording: an EvalSpec, a plan, and the losses under which gradients are taken."""
+
+    evaluation: EvalSpec | None  # None while training
+    train: str
+    plan: tuple[PlanEntry, ...]
+    stages: tuple[int, ...] = ()  # checkpoints that are visited; empty while training
+    split: str = "test"
+    adapters: tuple[int, ...] = ()  # empty: each image's own task
+    losses: tuple[str, ...] = ()
+    limit: int | None = None  # images a class at most
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def validated(kind: type[S], values: dict[str, Any], *, what: str) -> S:
+    """Build a spec or config from a user's values; an unknown key gets a "did you mean"."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise unknown(f"{what} key", key, kind.model_fields) from fault
+        raise MechlabError(
+            f"{what} key '{key}' = {first['input']!r} is not allowed: {first['msg']}."
+        ) from fault

@@ -1,0 +1,1 @@
+"""Study: plan → missing runs → train → record → evidence → judge."""

@@ -1,0 +1,113 @@
+"""One evaluation of a checkpoint: scores and metrics of every class seen so far, in a folder of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from mechlab.files import read_json, write_json
+from mechlab.metrics.class_metrics import Scoring, image_metrics, mean_metrics, pixel_metrics, trivial_auroc
+from mechlab.metrics.threshold import threshold_from_normals
+from mechlab.runs.folder import RunFolder
+from mechlab.runs.settings import EvaluationSettings
+from mechlab.specs import EvalSpec, TrainSpec
+from mechlab.train import gallery
+from mechlab.train.inputs import Inputs
+from mechlab.train.scoring import Scores, score
+from mechlab.train.stage import Trainable
+
+FALSE_POSITIVES = 0.05  # rate on held-out normals at which the decision threshold is set
+
+
+def spec_of(train: TrainSpec, inputs: Inputs, *, stage: int, settings: EvaluationSettings) -> EvalSpec:
+    """Return the EvalSpec of the classes of tasks 0..stage."""
+    seen = [name for task in train.tasks[: stage + 1] for name in task]
+    value = settings.aggregation_value
+    aggregation = settings.aggregation if value is None else f"{settings.aggregation}:{value:g}"
+    return EvalSpec(
+        train=train.hash,
+        checkpoint=stage,
+        features=tuple(inputs.spec(name, "test") for name in seen),
+        router=settings.router,
+        aggregation=aggregation,
+        sigma=settings.sigma,
+    )
+
+
+def evaluate(
+    system: Trainable,
+    inputs: Inputs,
+    run: RunFolder,
+    spec: EvalSpec,
+    *,
+    settings: EvaluationSettings,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Evaluate a checkpoint that is loaded in `system`; an evaluation that exists is read, never made again."""
+    folder = run.path / "evals" / spec.hash
+    if (folder / "metrics.json").exists():
+        return dict(read_json(folder / "metrics.json"))
+    value = settings.aggregation_value
+    scoring = Scoring(aggregation=settings.aggregation, value=value, sigma=settings.sigma)
+    document: dict[str, Any] = {
+        "spec": spec.model_dump(mode="json"),
+        "metrics": {},
+        "scores": {},
+        "hashes": {},
+    }
+    tasks = spec.checkpoint + 1
+    for task, names in enumerate(inputs.tasks[:tasks]):
+        for name in names:
+            values = inputs.features(name, "test").values
+            scores = score(system, values, task=task, tasks=tasks, router=spec.router, device=device)
+            scores.save(folder / f"{name}.npz")
+            document["hashes"][name] = scores.hash
+            metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)
+            held = inputs.held_out(name)
+            if len(held):
+                given = score(system, held, task=task, tasks=tasks, router="oracle", device=device).given
+                metrics |= decision(scoring.image_scores(given), images, inputs, name)
+            document["metrics"][name] = metrics
+            labels = [item.label for item in inputs.features(name, "test").items]
+            document["scores"][name] = {"labels": labels, "scores": images.tolist()}
+    document["mean"] = mean_metrics(document["metrics"])
+    write_json(folder / "metrics.json", document)
+    return document
+
+
+def class_metrics(
+    scores: Scores, inputs: Inputs, name: str, *, task: int, scoring: Scoring, folder: Path
+) -> tuple[dict[str, Any], Float[np.ndarray, " item"]]:
+    """Return the metrics of one class and its image scores, and leave its gallery in `folder`.
+
+    Metrics are routed, given the id (prefix `given_`), and of trivial statistics of the raw image (`trivial_`).
+    """
+    features = inputs.features(name, "test")
+    labels = np.array([item.label for item in features.items])
+    masks = np.asarray(features.masks, dtype=bool)
+    images, maps = scoring.image_scores(scores.routed), scoring.pixel_maps(scores.routed, size=masks.shape[1])
+    metrics: dict[str, Any] = image_metrics(images, labels) | pixel_metrics(maps, masks)
+    metrics["routing_accuracy"] = float((scores.routes == task).mean())
+    metrics["given_image_auroc"] = image_metrics(scoring.image_scores(scores.given), labels)["image_auroc"]
+    trivial = trivial_auroc(inputs.statistics(name), labels)
+    known = [value for value in trivial.values() if value is not None]
+    metrics["trivial_image_auroc"] = max(known) if known else None
+    metrics |= {f"trivial_{statistic}_auroc": value for statistic, value in trivial.items()}
+    metrics |= {"normal_images": int((labels == 0).sum()), "defective_images": int((labels == 1).sum())}
+    gallery.save(folder / f"{name}.gallery.npz", inputs, features, scores=images, maps=maps)
+    return metrics, images
+
+
+def decision(held: np.ndarray, tested: np.ndarray, inputs: Inputs, name: str) -> dict[str, float]:
+    """Return the threshold that held-out normals give, and its rates on the test images."""
+    threshold = threshold_from_normals(held, false_positive_rate=FALSE_POSITIVES)
+    labels = np.array([item.label for item in inputs.features(name, "test").items])
+    flagged = tested > threshold
+    rates = {"threshold": float(threshold), "held_out_normals": len(held)}
+    if (labels == 0).any():
+        rates["false_positive_rate"] = float(flagged[labels == 0].mean())
+    if (labels == 1).any():
+        rates["true_positive_rate"] = float(flagged[labels == 1].mean())
+    return rates

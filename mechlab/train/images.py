@@ -1,0 +1,124 @@
+"""A trained run on the user's own images: image scores, the decision at the run's threshold, and maps."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+
+from mechlab.errors import MechlabError
+from mechlab.files import read_json, staged_folder, write_bytes
+from mechlab.metrics.class_metrics import Scoring
+from mechlab.runs.folder import RunFolder
+from mechlab.train.devices import fabric
+from mechlab.train.scoring import BATCH, score
+from mechlab.train.session import Plan, Report, plan_of, restore, silent
+
+COLUMNS = ("image", "score", "threshold", "anomalous", "task", "classes")
+
+
+def score_folder(
+    run: RunFolder, folder: Path, target: Path, *, task: int | None, device: str = "auto", report: Report = silent
+) -> list[dict[str, Any]]:
+    """Score every image below `folder`; `target` gets scores.csv and maps/, whole or not at all.
+
+    Raises:
+        MechlabError: no folder, no image in it, a damaged image, an unknown task, or a target that exists.
+    """
+    files = image_files(folder)
+    if target.exists():
+        raise MechlabError(f"'{target}' exists; give a folder that is not there yet with --out.")
+    plan = plan_of(run)
+    if task is not None and task >= len(plan.spec.tasks):
+        raise MechlabError(f"task {task} is unknown; run '{run.name}' has tasks 0 to {len(plan.spec.tasks) - 1}.")
+    report(f"{len(files)} images, run {run.name}")
+    maps, routes = patch_maps(plan, files, task=task, device=device)
+    settings = plan.evaluation
+    scoring = Scoring(aggregation=settings.aggregation, value=settings.aggregation_value, sigma=settings.sigma)
+    thresholds = task_thresholds(plan)
+    rows: list[dict[str, Any]] = []
+    for file, value, route in zip(files, scoring.image_scores(maps), routes, strict=True):
+        limit = thresholds[route]
+        rows.append({"image": str(file.relative_to(folder)), "score": float(value), "threshold": limit,
+                     "anomalous": None if limit is None else bool(value > limit), "task": int(route),
+                     "classes": "+".join(plan.spec.tasks[route])})  # fmt: skip
+    pixels = scoring.pixel_maps(maps, size=plan.inputs.image_size)
+    with staged_folder(target) as stage:
+        write_table(stage / "scores.csv", rows)
+        write_maps(stage / "maps", [row["image"] for row in rows], pixels)
+    return rows
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files below a folder, sorted."""
+    suffixes = import_module("reproductions.datasets.pictures").SUFFIXES
+    if not folder.is_dir():
+        raise MechlabError(f"'{folder}' is no folder; give a folder of images.")
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in suffixes)
+    if not files:
+        raise MechlabError(f"'{folder}' holds no image; give a folder with {', '.join(suffixes)} files.")
+    return files
+
+
+def patch_maps(
+    plan: Plan, files: Sequence[Path], *, task: int | None, device: str
+) -> tuple[Float[np.ndarray, "item row column"], list[int]]:
+    """Return patch scores in nats and the task whose expert gave them, by the router where `task` is None."""
+    where = fabric(device).device
+    system = restore(plan, checkpoint=max(plan.run.checkpoints(), default=-1), device=where)
+    tasks, maps, routes = len(plan.spec.tasks), [], []
+    for features in feature_batches(plan, files):
+        router = plan.evaluation.router if task is None else "oracle"
+        if task is None and router == "oracle":
+            raise MechlabError("this run's router is the oracle, which needs the task; give --task.")
+        found = score(system, features, task=task or 0, tasks=tasks, router=router, device=where)
+        maps.append(found.routed)
+        routes += [int(route) for route in found.routes]
+    return np.concatenate(maps), routes
+
+
+def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndarray, "item row column dim"]]:
+    """Yield frozen features of image files, a batch at a time."""
+    read = import_module("reproductions.datasets.pictures").read_image
+    normalised = import_module("reproductions.backbones.timm_features").normalised
+    for start in range(0, len(files), BATCH):
+        pictures = np.stack([read(file, plan.inputs.image_size) for file in files[start : start + BATCH]])
+        with torch.inference_mode():
+            yield plan.inputs.extractor(normalised(pictures)).float().cpu().numpy()
+
+
+def task_thresholds(plan: Plan) -> list[float | None]:
+    """Return the decision threshold of each task: the highest of its classes', None without held-out normals."""
+    folder = plan.run.path / "evals" / str(plan.run.summary()["evaluation"])
+    metrics = read_json(folder / "metrics.json")["metrics"]
+    found: list[float | None] = []
+    for names in plan.spec.tasks:
+        known = [metrics[name]["threshold"] for name in names if "threshold" in metrics[name]]
+        found.append(max(known) if known else None)
+    return found
+
+
+def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the scores as CSV."""
+    stream = io.StringIO()
+    table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    write_bytes(path, stream.getvalue().encode())
+
+
+def write_maps(folder: Path, names: Sequence[str], maps: Float[np.ndarray, "item height width"]) -> None:
+    """Write each map as .npy (nats) and as grey .png, on one scale: black the lowest, white the highest."""
+    low, high = float(maps.min()), float(maps.max())
+    for name, values in zip(names, maps, strict=True):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.save(file.with_name(file.name + ".npy"), values.astype(np.float32), allow_pickle=False)
+        grey = np.rint(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
+        Image.fromarray(grey).save(file.with_name(file.name + ".png"))

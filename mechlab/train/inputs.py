@@ -1,0 +1,129 @@
+"""Frozen features for a run: manifests become FeatureSpecs, FeatureSpecs become memory-mapped arrays."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from mechlab import systems
+from mechlab.errors import MechlabError
+from mechlab.runs.request import TrainRequest, task_stream
+from mechlab.specs import FeatureSpec, Item, Split
+from mechlab.systems import Dataset
+
+
+@runtime_checkable
+class Features(Protocol):
+    """Frozen features of one class and split, as the shared cache gives them."""
+
+    spec: FeatureSpec
+    values: Float[np.ndarray, "item row column dim"]
+    masks: Bool[np.ndarray, "item height width"]
+    thumbnails: UInt8[np.ndarray, "item 64 64 3"]
+    mean: Float[np.ndarray, " item"]
+    std: Float[np.ndarray, " item"]
+    items: tuple[Item, ...]
+
+
+@dataclass
+class Inputs:
+    """Everything that a run reads: the data set, the extractor, and features on demand."""
+
+    dataset: Dataset
+    tasks: tuple[tuple[str, ...], ...]
+    extractor: Any  # reproductions.backbones: a frozen module with grid, layers, weights_id
+    cache: Path
+    image_size: int
+    dim: int
+    backbone: str
+    holdout: float  # fraction of the training normals that is never trained on
+    loaded: dict[tuple[str, Split], Features] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, request: TrainRequest, *, image_size: int, dim: int, holdout: float) -> "Inputs":
+        """Open the data set and the backbone that a request names."""
+        dataset = systems.dataset(request.data, request.root)
+        tasks = task_stream(request.tasks, dataset)
+        build = import_module("reproductions.backbones.timm_features").build
+        extractor = build(
+            request.backbone, weights=request.weights, layers=request.layers, image_size=image_size, dim=dim
+        )
+        return cls(dataset, tasks, extractor, request.cache, image_size, dim, request.backbone, holdout)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        rows, columns = self.extractor.grid
+        return int(rows), int(columns)
+
+    def spec(self, class_name: str, split: Split) -> FeatureSpec:
+        """Return the FeatureSpec of a class and split; its features need not be there yet."""
+        found = import_module("reproductions.backbones.cache").spec(
+            self.dataset, class_name, split, self.extractor, image_size=self.image_size, dim=self.dim
+        )
+        assert isinstance(found, FeatureSpec)
+        return found
+
+    def features(self, class_name: str, split: Split) -> Features:
+        """Return the features of a class and split, computed once for all runs."""
+        key = (class_name, split)
+        if key not in self.loaded:
+            compute = import_module("reproductions.backbones.cache").features
+            self.loaded[key] = compute(
+                self.spec(class_name, split), self.dataset, self.extractor, root=self.cache
+            )
+        return self.loaded[key]
+
+    def fitting(self, task: int) -> Float[np.ndarray, "item row column dim"]:
+        """Return the features of the normals that a task is trained on."""
+        parts = []
+        for name in self.tasks[task]:
+            features = self.features(name, "train")
+            parts.append(np.asarray(features.values[kept_and_held(features.items, fraction=self.holdout)[0]]))
+        return np.concatenate(parts)
+
+    def fitting_items(self, task: int) -> tuple[Item, ...]:
+        """Return the images behind `fitting`, in the same order."""
+        items: list[Item] = []
+        for name in self.tasks[task]:
+            features = self.features(name, "train")
+            items += [
+                features.items[index] for index in kept_and_held(features.items, fraction=self.holdout)[0]
+            ]
+        return tuple(items)
+
+    def held_out(self, class_name: str) -> Float[np.ndarray, "item row column dim"]:
+        """Return the features of the normals that no training sees."""
+        features = self.features(class_name, "train")
+        return np.asarray(features.values[kept_and_held(features.items, fraction=self.holdout)[1]])
+
+    def statistics(self, class_name: str, split: Split = "test") -> dict[str, Float[np.ndarray, " item"]]:
+        """Return trivial statistics of the raw images: grey mean, deviation, distance to the mean training image.
+
+        The distance is the root mean square over a 64-pixel thumbnail, in grey levels of 0 to 255.
+        """
+        features, train = self.features(class_name, split), self.features(class_name, "train")
+        centre = train.thumbnails.astype(np.float64).mean(axis=0)
+        distance = np.sqrt(((features.thumbnails.astype(np.float64) - centre) ** 2).mean(axis=(1, 2, 3)))
+        return {
+            "mean": np.asarray(features.mean, dtype=np.float64),
+            "std": np.asarray(features.std, dtype=np.float64),
+            "distance": distance,
+        }
+
+
+def kept_and_held(
+    items: Sequence[Item], *, fraction: float
+) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " held"]]:
+    """Return the indices that are trained on and those held out; chosen by the images' hashes, not their order."""
+    if not 0 <= fraction < 1:
+        raise MechlabError(
+            f"holdout {fraction} is not in [0, 1); give the fraction of normals to hold out, e.g. 0.1."
+        )
+    count = round(len(items) * fraction)
+    ranked = sorted(range(len(items)), key=lambda index: items[index].sha256)
+    return np.array(sorted(ranked[count:]), dtype=np.int64), np.array(sorted(ranked[:count]), dtype=np.int64)

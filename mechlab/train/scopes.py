@@ -1,0 +1,83 @@
+"""Scopes kept: which parameters an optimiser may hold, and the fingerprint of what it did to them."""
+
+import hashlib
+
+import torch
+from torch import nn
+
+from mechlab.errors import MechlabError
+from mechlab.files import sha256_bytes
+from mechlab.fingerprint import Declared, StageFingerprint
+from mechlab.train.stage import Stage
+
+
+def apply(module: nn.Module, stage: Stage) -> None:
+    """Let exactly the parameters of the stage's groups require gradients; a stage that is incomplete is refused."""
+    names = dict(module.named_parameters())
+    grouped = [name for group in stage.groups for name in group.parameters]
+    undeclared = sorted(set(names) - set(stage.scopes)) or sorted(set(stage.scopes) - set(names))
+    if undeclared:
+        raise MechlabError(
+            f"the stage and the model disagree on parameter '{undeclared[0]}'; declare its scope once."
+        )
+    if len(set(grouped)) != len(grouped):
+        raise MechlabError("a parameter stands in two optimiser groups; give each to one.")
+    wrong = [name for name in grouped if stage.scopes[name] == "frozen"]
+    wrong += [name for name, scope in stage.scopes.items() if scope != "frozen" and name not in set(grouped)]
+    if wrong:
+        raise MechlabError(
+            f"parameter '{wrong[0]}' has scope '{stage.scopes[wrong[0]]}', which its group contradicts."
+        )
+    for name, parameter in names.items():
+        parameter.requires_grad_(name in set(grouped))
+
+
+def optimizer(module: nn.Module, stage: Stage) -> torch.optim.Optimizer:
+    """Return AdamW over the stage's groups (Loshchilov & Hutter 2019)."""
+    names = dict(module.named_parameters())
+    groups = [
+        {
+            "params": [names[name] for name in group.parameters],
+            "lr": group.learning_rate,
+            "weight_decay": group.weight_decay,
+        }
+        for group in stage.groups
+    ]
+    return torch.optim.AdamW(groups, foreach=True)
+
+
+def parameter_hashes(module: nn.Module) -> dict[str, str]:
+    """Return the SHA-256 of each parameter's bytes."""
+    return {
+        name: sha256_bytes(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        for name, parameter in module.named_parameters()
+    }
+
+
+def fingerprint(
+    module: nn.Module, stage: Stage, *, task: int, before: dict[str, str], losses: tuple[float, ...]
+) -> StageFingerprint:
+    """Return the fingerprint of a stage that has just ended; `before` is `parameter_hashes` at its start."""
+    after = parameter_hashes(module)
+    held = {name: group for group in stage.groups for name in group.parameters}
+    declared = tuple(
+        Declared(
+            name=name,
+            shape=tuple(parameter.shape),
+            dtype=str(parameter.dtype).removeprefix("torch."),
+            scope=stage.scopes[name],
+            learning_rate=held[name].learning_rate if name in held else None,
+            weight_decay=held[name].weight_decay if name in held else None,
+        )
+        for name, parameter in module.named_parameters()
+    )
+    trace = hashlib.sha256()
+    for loss in losses:
+        trace.update(loss.hex().encode())
+    return StageFingerprint(
+        task=task,
+        declared=declared,
+        moved={name: before[name] != after[name] for name in after},
+        losses=trace.hexdigest(),
+        parameters=sha256_bytes("".join(after[name] for name in sorted(after)).encode()),
+    )

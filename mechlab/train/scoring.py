@@ -1,0 +1,96 @@
+"""Patch scores of one class of images: given its task id, and routed; kept as arrays beside the metrics."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from mechlab.errors import MechlabError
+from mechlab.files import sha256_bytes, write_bytes
+from mechlab.train.stage import Trainable, modules_of
+
+BATCH = 16  # fixed: the batch's composition is part of what makes scores bit-identical
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Scores of the images of one class."""
+
+    given: Float[np.ndarray, "item row column"]  # nats a patch, by the expert of the image's own task
+    routed: Float[np.ndarray, "item row column"]  # by the expert that the router chose
+    distances: Float[np.ndarray, "item task"]  # of the router
+    routes: Int[np.ndarray, " item"]  # the chosen task
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the scores given the task id."""
+        return sha256_bytes(np.ascontiguousarray(self.given).tobytes())
+
+    def save(self, path: Path) -> None:
+        """Write the arrays as one .npz, atomically."""
+        stream = io.BytesIO()
+        np.savez(stream, given=self.given, routed=self.routed, distances=self.distances, routes=self.routes)
+        write_bytes(path, stream.getvalue())
+
+    @classmethod
+    def load(cls, path: Path) -> "Scores":
+        """Read the arrays; a damaged file is a sentence."""
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+                return cls(**{name: arrays[name] for name in ("given", "routed", "distances", "routes")})
+        except (OSError, ValueError, KeyError, BadZipFile) as fault:
+            raise MechlabError(f"'{path}' is missing or damaged; evaluate the run again.") from fault
+
+
+@torch.inference_mode()
+def score(
+    system: Trainable,
+    features: Float[np.ndarray, "item row column dim"],
+    *,
+    task: int,
+    tasks: int,
+    router: str,
+    device: torch.device,
+) -> Scores:
+    """Score images whose own task is `task` among the first `tasks` tasks.
+
+    The oracle router takes the given id. Images that a router sends elsewhere are scored again there.
+    """
+    module = modules_of(system)
+    module.eval()
+    given = _maps(system, features, task=task, device=device)
+    if router == "oracle":
+        distances = np.full((len(features), tasks), np.inf)
+        distances[:, task] = 0.0
+    else:
+        parts = [
+            system.task_distances(batch, router=router)[:, :tasks] for batch in _batches(features, device)
+        ]
+        distances = torch.cat(parts).double().cpu().numpy()
+    routes = distances.argmin(axis=1)
+    routed = given.copy()
+    for other in np.unique(routes[routes != task]):
+        sent = np.flatnonzero(routes == other)
+        routed[sent] = _maps(system, features[sent], task=int(other), device=device)
+    return Scores(given=given, routed=routed, distances=distances, routes=routes)
+
+
+def _batches(
+    features: Float[np.ndarray, "item row column dim"], device: torch.device
+) -> Iterator[torch.Tensor]:
+    for start in range(0, len(features), BATCH):
+        yield torch.from_numpy(np.array(features[start : start + BATCH])).to(device)
+
+
+def _maps(
+    system: Trainable, features: Float[np.ndarray, "item row column dim"], *, task: int, device: torch.device
+) -> Float[np.ndarray, "item row column"]:
+    parts = [
+        system.patch_scores(batch, task=task).float().cpu().numpy() for batch in _batches(features, device)
+    ]
+    return np.concatenate(parts)

@@ -1,0 +1,217 @@
+"""One training from request to summary: features, stages, checkpoints, evaluations; resumable at any instant."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+from mechlab import fingerprint, systems
+from mechlab.errors import MechlabError
+from mechlab.files import lock, sweep_parts, write_json
+from mechlab.runs.folder import RunFolder
+from mechlab.runs.request import TrainRequest
+from mechlab.runs.settings import EvaluationSettings, InputSettings, split
+from mechlab.specs import EvalSpec, TrainSpec, validated
+from mechlab.train import determinism, evaluation
+from mechlab.train.checkpoint import load_weights
+from mechlab.train.devices import fabric
+from mechlab.train.inputs import Inputs
+from mechlab.train.matrix import accuracy_matrix, forgetting, scores_identical
+from mechlab.train.stage import Trainable, modules_of
+from mechlab.train.tasks import TaskTraining
+
+Report = Callable[[str], None]
+
+
+def silent(_: str) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A request made definite: the spec, its inputs, and how its scores are read."""
+
+    request: TrainRequest
+    spec: TrainSpec
+    inputs: Inputs
+    parts: dict[str, Any]  # the system's complete configuration
+    evaluation: EvaluationSettings
+    run: RunFolder
+
+
+def resolve(request: TrainRequest) -> Plan:
+    """Make a request definite without training: preset, settings, data, features' specs.
+
+    Raises:
+        MechlabError: an unknown system, preset, key, data set, class, backbone or weight file.
+    """
+    preset = systems.preset(request.system, request.preset)
+    kind = systems.load(systems.catalog(request.system).CONFIG)
+    inputs_set, parts_set, evaluation_set = split(asked(request), parts=kind)
+    settings = validated(InputSettings, dict(preset.inputs) | inputs_set, what="input")
+    config = validated(kind, dict(preset.parts) | parts_set, what=request.system)
+    scored = validated(EvaluationSettings, dict(preset.evaluation) | evaluation_set, what="evaluation")
+    inputs = Inputs.open(request, image_size=settings.image_size, dim=settings.dim, holdout=settings.holdout)
+    parts = config.model_dump(mode="json")
+    kept = {key: value for key, value in parts.items() if key not in {"epochs", "batch_size"}}
+    spec = TrainSpec(
+        system=request.system,
+        parts=kept | {"holdout": settings.holdout},
+        tasks=inputs.tasks,
+        features=tuple(inputs.spec(name, "train") for task in inputs.tasks for name in task),
+        seed=request.seed,
+        epochs=parts["epochs"],
+        batch_size=parts["batch_size"],
+    )
+    run = RunFolder.of(request.out, spec)
+    return Plan(request=request, spec=spec, inputs=inputs, parts=parts, evaluation=scored, run=run)
+
+
+def asked(request: TrainRequest) -> dict[str, Any]:
+    """Return the settings of a request; a key that is given twice, by option and by --set, is refused."""
+    options = {name: getattr(request, name) for name in ("epochs", "batch_size", "image_size", "dim")}
+    given = {name: value for name, value in options.items() if value is not None}
+    twice = sorted(given.keys() & request.settings.keys())
+    if twice:
+        raise MechlabError(f"'{twice[0]}' is given as an option and by --set; give it once.")
+    return dict(request.settings) | given
+
+
+def build(plan: Plan, *, tasks: int) -> Trainable:
+    """Return the untrained system with the parameters of its first `tasks` tasks."""
+    system = systems.load(systems.catalog(plan.request.system).SYSTEM.target)
+    built: Trainable = system.create(
+        plan.parts, dim=plan.inputs.dim, grid=plan.inputs.grid, seed=plan.spec.seed
+    )
+    for task in range(tasks):
+        built.add_task(task)
+    return built
+
+
+def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
+    """Train what is missing of a request and return its summary; a finished run is only read."""
+    begun = time.monotonic()
+    determinism.settle(seed=request.seed, threads=request.threads)
+    plan = resolve(request)
+    run = plan.run
+    if run.is_finished:
+        report(f"{run.name} is already trained; reading its summary")
+        return run.summary()
+    with lock(run.path / "lock", wait=False, what="run"):
+        sweep_parts(run.path)
+        run.create(plan.spec, request=request, provenance=determinism.provenance())
+        device = fabric(request.device, devices=request.devices).device
+        stages = _train_tasks(plan, device=device, report=report)
+        summary = summarise(plan, stages, seconds=time.monotonic() - begun)
+        write_json(run.path / "summary.json", summary)
+    return summary
+
+
+def _train_tasks(plan: Plan, *, device: torch.device, report: Report) -> list[dict[str, Any]]:
+    run, inputs = plan.run, plan.inputs
+    done = len(run.checkpoints())
+    report(f"{run.name}: {len(inputs.tasks)} tasks" + (f", resuming after task {done - 1}" if done else ""))
+    system = build(plan, tasks=done)
+    module = modules_of(system).to(device)
+    training = TaskTraining(plan.inputs, run, system, seed=plan.spec.seed, device=device, report=report,
+                            watchers=watchers(plan, module))  # fmt: skip
+    documents = []
+    try:
+        for task in range(len(inputs.tasks)):
+            if task >= done:
+                training.run_task(task)
+            elif task == done - 1:
+                training.restore(task)
+            documents.append(_evaluated(plan, system, stage=task, device=device, is_loaded=task >= done - 1))
+            _told(report, documents[-1], inputs.tasks[: task + 1])
+    finally:
+        training.close()
+    return documents
+
+
+def watchers(plan: Plan, module: nn.Module) -> Sequence[Any]:
+    """Return the recorder that a request asks for; it is found by name, since training knows only observers."""
+    if plan.request.record is None:
+        return ()
+    watch = import_module("mechlab.instrument.watching").watch
+    return (watch(plan, module),)
+
+
+def _evaluated(
+    plan: Plan, system: Trainable, *, stage: int, device: torch.device, is_loaded: bool
+) -> dict[str, Any]:
+    spec = evaluation.spec_of(plan.spec, plan.inputs, stage=stage, settings=plan.evaluation)
+    if not is_loaded and not (plan.run.path / "evals" / spec.hash / "metrics.json").exists():
+        system = restore(plan, checkpoint=stage, device=device)
+    return evaluation.evaluate(system, plan.inputs, plan.run, spec, settings=plan.evaluation, device=device)
+
+
+def reevaluate(
+    run: RunFolder, *, settings: dict[str, Any], device: str = "auto", report: Report = silent
+) -> dict[str, Any]:
+    """Evaluate a finished run's last checkpoint with another router, aggregation or sigma; never trains."""
+    plan = plan_of(run)
+    chosen = validated(EvaluationSettings, plan.evaluation.model_dump() | settings, what="evaluation")
+    stage = max(run.checkpoints(), default=-1)
+    if stage < 0:
+        raise MechlabError(f"run '{run.path}' has no checkpoint; train it first.")
+    spec = evaluation.spec_of(plan.spec, plan.inputs, stage=stage, settings=chosen)
+    report(f"{run.name}: evaluation {spec.hash} after task {stage}")
+    where = fabric(device).device
+    system = restore(plan, checkpoint=stage, device=where)
+    return evaluation.evaluate(system, plan.inputs, run, spec, settings=chosen, device=where)
+
+
+def plan_of(run: RunFolder) -> Plan:
+    """Return the plan of a run on disk; images or weights that have changed since are refused."""
+    plan = resolve(replace(run.request(), out=run.path.parent))
+    if plan.spec.hash != run.spec().hash:
+        keys = ", ".join(fingerprint.differing_keys(run.spec(), plan.spec))
+        raise MechlabError(
+            f"run '{run.path}' was trained on something else than is there now (different: {keys}); "
+            "give it the images and weights it was trained with, or train it again."
+        )
+    return plan
+
+
+def restore(plan: Plan, *, checkpoint: int, device: torch.device) -> Trainable:
+    """Return the system as it was after a task."""
+    if checkpoint not in plan.run.checkpoints():
+        have = ", ".join(map(str, plan.run.checkpoints())) or "none"
+        raise MechlabError(
+            f"run '{plan.run.path}' has no checkpoint after task {checkpoint}; it has: {have}."
+        )
+    system = build(plan, tasks=checkpoint + 1)
+    module = modules_of(system)
+    load_weights(plan.run.checkpoint(checkpoint), module)
+    module.to(device).eval()
+    return system
+
+
+def summarise(plan: Plan, stages: list[dict[str, Any]], *, seconds: float) -> dict[str, Any]:
+    """Return what `mechlab train --json` prints, and keeps in summary.json."""
+    matrix = accuracy_matrix(stages, plan.spec.tasks)
+    return {
+        "run": plan.run.name,
+        "path": str(plan.run.path),
+        "metrics": stages[-1]["metrics"],
+        "mean": stages[-1]["mean"],
+        "forgetting": forgetting(matrix),
+        "scores_identical": scores_identical(stages, plan.spec.tasks),
+        "accuracy_matrix": matrix,
+        "evaluation": EvalSpec.model_validate(stages[-1]["spec"]).hash,
+        "trajectory": fingerprint.trajectory(fingerprint.load(plan.run.path / "fingerprint.json")),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _told(report: Report, document: dict[str, Any], tasks: Sequence[Sequence[str]]) -> None:
+    for name in tasks[-1]:
+        metrics = document["metrics"][name]
+        numbers = [metrics[key] for key in ("image_auroc", "trivial_image_auroc", "pixel_auroc")]
+        shown = ["n/a" if value is None else f"{value:.3f}" for value in numbers]
+        report(f"  {name}: image AUROC {shown[0]} (trivial statistic {shown[1]}), pixel AUROC {shown[2]}")

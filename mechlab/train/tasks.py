@@ -1,0 +1,196 @@
+"""The training of one task inside a run: stage, loop, fingerprint, checkpoint, log; resumable within the task."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from mechlab import fingerprint
+from mechlab.files import read_json, remove_folder, told, write_json, write_text
+from mechlab.fingerprint import StageFingerprint
+from mechlab.runs.folder import RunFolder
+from mechlab.train import checkpoint, scopes
+from mechlab.train.checkpoint import Position
+from mechlab.train.inputs import Inputs
+from mechlab.train.loop import Observer, Progress, Step, run_task
+from mechlab.train.stage import Stage, Trainable, modules_of
+
+EVERY_SECONDS = 30.0  # at most so much training is lost within a task
+
+
+class Log:
+    """`log.jsonl`: one row a step, without times, so that two equal runs have equal logs."""
+
+    def __init__(self, run: RunFolder, *, step: int) -> None:
+        """Open the log and drop the rows of steps that will be done again."""
+        self.path = run.path / "log.jsonl"
+        rows = [row for row in _whole_rows(self.path) if json.loads(row)["step"] < step]
+        write_text(self.path, "".join(row + "\n" for row in rows))
+        self.stream = self.path.open("a")
+
+    def before(self, step: Step) -> None:
+        """Nothing is logged before a step."""
+
+    def after_backward(self, step: Step) -> None:
+        """Nothing is logged inside a step."""
+
+    def after(self, step: Step) -> None:
+        """Write one row."""
+        row = {"step": step.step, "task": step.task, "epoch": step.epoch, "loss": step.loss, **step.terms,
+               "learning_rate": step.learning_rate, "gradient_norm": step.gradient_norm}  # fmt: skip
+        with told(self.path):
+            self.stream.write(json.dumps(row) + "\n")
+
+    def commit(self) -> None:
+        """Bring the rows to disk."""
+        with told(self.path):
+            self.stream.flush()
+            os.fsync(self.stream.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self.stream.close()
+
+
+def _whole_rows(path: os.PathLike[str]) -> list[str]:
+    try:
+        with open(path) as stream:  # noqa: PTH123 - PathLike
+            text = stream.read()
+    except FileNotFoundError:
+        return []
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
+class TaskTraining:
+    """Trains the tasks of one run in turn; every file it leaves is whole."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        run: RunFolder,
+        system: Trainable,
+        *,
+        seed: int,
+        device: torch.device,
+        report: Callable[[str], None],
+        watchers: Sequence[Any] = (),
+    ) -> None:
+        """Bind a run to its system; `watchers` are observers with `position`, `rewind` and `close`."""
+        self.inputs, self.run, self.system = inputs, run, system
+        self.seed, self.device, self.report, self.watchers = seed, device, report, watchers
+        self.inside = run.path / "checkpoints" / "in_progress"
+        self.log: Log | None = None
+        self.step = 0
+
+    def restore(self, task: int) -> None:
+        """Load the weights after a task."""
+        folder = self.run.checkpoint(task)
+        checkpoint.load_weights(folder, modules_of(self.system))
+        self.step = checkpoint.position(folder).step
+
+    def run_task(self, task: int) -> None:
+        """Train one task from where it stands and leave its checkpoint."""
+        module = modules_of(self.system)
+        self.system.add_task(task)
+        module.to(self.device)
+        features = self.inputs.fitting(task)
+        self.system.prepare(task, features)
+        stage = self.system.stage(task)
+        scopes.apply(module, stage)
+        optimizer = scopes.optimizer(module, stage)
+        before = self._before(task)
+        start = self._start(task, optimizer)
+        self._open_log(start.step)
+        end = self._loop(task, features, stage, optimizer, start)
+        self._finish(task, stage, before=before, end=end, features=features)
+
+    def _before(self, task: int) -> dict[str, str]:
+        file = self.run.path / "stages" / f"{task}.json"
+        if file.exists() and self.inside.exists():
+            return dict(read_json(file)["before"])
+        before = scopes.parameter_hashes(modules_of(self.system))
+        write_json(file, {"before": before})
+        return before
+
+    def _start(self, task: int, optimizer: torch.optim.Optimizer) -> Progress:
+        recorded = checkpoint.position(self.run.checkpoint(task - 1)).recorded if task else 0
+        start = Progress(step=self.step)
+        if self.inside.exists() and (position := checkpoint.position(self.inside)).task == task:
+            checkpoint.load_weights(self.inside, modules_of(self.system))
+            checkpoint.load_state(self.inside, optimizer)
+            start = Progress(epoch=position.epoch, step=position.step, losses=position.losses)
+            recorded = position.recorded
+        for watcher in self.watchers:
+            watcher.rewind(recorded, task=task, items=self.inputs.fitting_items(task))
+        return start
+
+    def _open_log(self, step: int) -> None:
+        if self.log is None:
+            self.log = Log(self.run, step=step)
+
+    def _loop(
+        self,
+        task: int,
+        features: Any,
+        stage: Stage,
+        optimizer: torch.optim.Optimizer,
+        start: Progress,
+    ) -> Progress:
+        saved = time.monotonic()
+        assert self.log is not None
+        log = self.log
+        observers: list[Observer] = [log, *self.watchers]
+
+        def after_epoch(progress: Progress) -> None:
+            nonlocal saved
+            mean = sum(progress.losses[-max(1, len(progress.losses) // progress.epoch) :])
+            mean /= max(1, len(progress.losses) // progress.epoch)
+            self.report(f"  task {task} epoch {progress.epoch}/{stage.epochs}: loss {mean:.3f} nats a patch")
+            if progress.epoch < stage.epochs and time.monotonic() - saved > EVERY_SECONDS:
+                log.commit()
+                position = self._position(task, progress)
+                checkpoint.save(self.inside, modules_of(self.system), position=position, optimizer=optimizer)
+                saved = time.monotonic()
+
+        return run_task(
+            self.system, features, task=task, seed=self.seed, stage=stage, optimizer=optimizer, device=self.device,
+            start=start, observers=observers, after_epoch=after_epoch,
+        )  # fmt: skip
+
+    def _position(self, task: int, progress: Progress) -> Position:
+        recorded = sum(watcher.commit() for watcher in self.watchers)
+        return Position(
+            task=task, epoch=progress.epoch, step=progress.step, losses=progress.losses, recorded=recorded
+        )
+
+    def _finish(
+        self,
+        task: int,
+        stage: Stage,
+        *,
+        before: dict[str, str],
+        end: Progress,
+        features: Any,  # noqa: ANN401
+    ) -> None:
+        module = modules_of(self.system)
+        print_ = scopes.fingerprint(module, stage, task=task, before=before, losses=end.losses)
+        print_.check()
+        file = self.run.path / "fingerprint.json"
+        earlier: tuple[StageFingerprint, ...] = fingerprint.load(file)[:task] if file.exists() else ()
+        fingerprint.save((*earlier, print_), file)
+        self.system.finish_task(task, features)
+        assert self.log is not None
+        self.log.commit()
+        checkpoint.save(self.run.checkpoint(task), module, position=self._position(task, end), optimizer=None)
+        self.step = end.step
+        remove_folder(self.inside)
+
+    def close(self) -> None:
+        """Close the log and the watchers, also after an error."""
+        if self.log is not None:
+            self.log.close()
+        for watcher in self.watchers:
+            watcher.close()

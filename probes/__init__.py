@@ -1,0 +1,1 @@
+"""Which claim is made, and does it hold? One question a file."""

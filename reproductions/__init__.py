@@ -1,0 +1,1 @@
+"""Is the model right? Data sets, backbones and one directory a system."""

@@ -1,0 +1,27 @@
+"""MVTec AD: 15 classes, 5 textures and 10 objects (inventory D1).
+
+Source: Bergmann et al., "MVTec AD", CVPR 2019. Classes that are not on the disk are simply not listed.
+"""
+
+from pathlib import Path
+
+from reproductions.datasets.layout import LayoutDataset, opened
+
+TEXTURES = ("carpet", "grid", "leather", "tile", "wood")
+OBJECTS = (
+    "bottle",
+    "cable",
+    "capsule",
+    "hazelnut",
+    "metal_nut",
+    "pill",
+    "screw",
+    "toothbrush",
+    "transistor",
+    "zipper",
+)
+
+
+def open(root: Path | None) -> LayoutDataset:
+    """Open the folder that holds the class folders; a missing or empty one is a MechlabError."""
+    return opened(root, name="mvtec", allowed=TEXTURES + OBJECTS)

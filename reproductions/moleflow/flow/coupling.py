@@ -1,0 +1,135 @@
+"""One affine coupling block as functions of its inputs: no last-call state, no global generator.
+
+Equal to FrEIA's `AllInOneBlock` with SOFTPLUS scaling and hard permutation on shared weights. Source: FrEIA 0.2
+(Ardizzone et al.); facts 1.2: coefficients times 0.1, log s = clamp · tanh.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn import functional
+
+from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet
+from reproductions.moleflow.initialisation import BASE, generator
+
+DAMPING = 0.1  # FrEIA multiplies the subnet's output by it
+
+
+class Mapped(NamedTuple):
+    """What an invertible step returns."""
+
+    latent: Float[Tensor, "batch row column dim"]
+    log_det: Float[Tensor, "batch row column"]  # nats; the additive term of each patch
+
+
+class Permute(torch.autograd.Function):
+    """Reorder channels; the gradient is reordered back by one gather instead of a scatter."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor, order: Tensor, back: Tensor) -> Tensor:
+        """Return x[..., order]."""
+        ctx.orders = (order, back)  # type: ignore[attr-defined]
+        return x.reshape(-1, x.shape[-1]).index_select(1, order).view(x.shape)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Return gradient[..., back]."""
+        order, back = ctx.orders  # type: ignore[attr-defined]
+        return Permute.apply(gradient, back, order), None, None
+
+
+def log_scale(raw: Float[Tensor, "*patch active"], *, clamp: float) -> Float[Tensor, "*patch active"]:
+    """Return log s = clamp · tanh(0.1 · raw), in (-clamp, clamp)."""
+    return clamp * torch.tanh(DAMPING * raw)
+
+
+def affine(
+    x: Float[Tensor, "*patch active"],
+    logarithm: Float[Tensor, "*patch active"],
+    shift: Float[Tensor, "*patch active"],
+) -> Float[Tensor, "*patch active"]:
+    """Return x · exp(logarithm) + shift."""
+    return torch.addcmul(shift, x, torch.exp(logarithm))
+
+
+def affine_inverse(
+    y: Float[Tensor, "*patch active"],
+    logarithm: Float[Tensor, "*patch active"],
+    shift: Float[Tensor, "*patch active"],
+) -> Float[Tensor, "*patch active"]:
+    """Return (y - shift) · exp(-logarithm)."""
+    return (y - shift) * torch.exp(-logarithm)
+
+
+def softplus_scale(raw: Float[Tensor, " dim"]) -> Float[Tensor, " dim"]:
+    """Return FrEIA's SOFTPLUS scale: 0.1 · softplus with beta 0.5."""
+    return 0.1 * functional.softplus(raw, beta=0.5)
+
+
+class CouplingBlock(nn.Module):
+    """Split, transform the second part given the first, scale all channels, permute.
+
+    The first part is the larger one where `dim` is odd. `global_affine` adds FrEIA's learned scale and offset
+    a channel; without it they are 1 and 0, where the published code leaves them.
+    """
+
+    order: Int[Tensor, " dim"]
+    back: Int[Tensor, " dim"]
+
+    def __init__(
+        self, dim: int, *, subnet: PlainSubnet | ContextSubnet, clamp: float, global_affine: bool, name: str, seed: int
+    ) -> None:
+        super().__init__()
+        self.split = dim - dim // 2
+        self.clamp = clamp
+        self.subnet = subnet
+        order = torch.randperm(dim, generator=generator(seed, task=BASE, name=f"{name}.order"))
+        self.register_buffer("order", order)
+        self.register_buffer("back", order.argsort())
+        self.raw_scale = self.offset = None
+        if global_affine:
+            start = 2 * float(np.log(np.expm1(5.0)))  # softplus_scale(start) = 1
+            self.raw_scale = nn.Parameter(torch.full((dim,), start))
+            self.offset = nn.Parameter(torch.zeros(dim))
+
+    def add_task(self, task: int) -> None:
+        """Create the task's branches in the subnet."""
+        self.subnet.add_task(task)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch row column dim"],
+        place: Float[Tensor, "batch row column place"] | None,
+        *,
+        task: int,
+    ) -> Mapped:
+        """Map data towards the latent side."""
+        passive, active = x[..., : self.split], x[..., self.split :]
+        raw, shift = self.subnet(passive, place, task=task)
+        logarithm = log_scale(raw, clamp=self.clamp)
+        y = torch.cat([passive, affine(active, logarithm, DAMPING * shift)], dim=-1)
+        log_det = logarithm.sum(dim=-1)
+        if self.raw_scale is not None:
+            scale = softplus_scale(self.raw_scale)
+            y, log_det = y * scale + self.offset, log_det + scale.log().sum()
+        return Mapped(Permute.apply(y, self.order, self.back), log_det)
+
+    def inverse(
+        self,
+        y: Float[Tensor, "batch row column dim"],
+        place: Float[Tensor, "batch row column place"] | None,
+        *,
+        task: int,
+    ) -> Float[Tensor, "batch row column dim"]:
+        """Map the latent side back."""
+        x = Permute.apply(y, self.back, self.order)
+        if self.raw_scale is not None:
+            x = (x - self.offset) / softplus_scale(self.raw_scale)
+        passive, active = x[..., : self.split], x[..., self.split :]
+        raw, shift = self.subnet(passive, place, task=task)
+        back = affine_inverse(active, log_scale(raw, clamp=self.clamp), DAMPING * shift)
+        return torch.cat([passive, back], dim=-1)

@@ -1,0 +1,25 @@
+"""The context mixer: each patch takes a share of its neighbourhood, before the flow.
+
+Trained in the first task and frozen after it. Its Jacobian is not part of the log-det: what follows is a density
+of the mixed features. Source: notes L1492 on (what happens when it is shared and trained), facts 1.2.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class ContextMixer(nn.Module):
+    """(1 - s) x + s · depthwise convolution, s = sigmoid(level); the kernel starts as a mean, zero-padded."""
+
+    def __init__(self, dim: int, *, kernel: int) -> None:
+        super().__init__()
+        self.convolution = nn.utils.skip_init(nn.Conv2d, dim, dim, kernel, padding=kernel // 2, groups=dim)
+        nn.init.constant_(self.convolution.weight, 1 / kernel**2)
+        nn.init.zeros_(self.convolution.bias)
+        self.level = nn.Parameter(torch.tensor([0.5]))
+
+    def forward(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
+        """Mix each patch with its neighbourhood."""
+        around = self.convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return torch.lerp(x, around, torch.sigmoid(self.level))

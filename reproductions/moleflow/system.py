@@ -1,0 +1,246 @@
+"""MoLE-Flow as the training loop drives it: features → position → adapter → mixer → flow + LoRA → DIA → −log p.
+
+Task and grid are arguments of every call; nothing that depends on data is shared between tasks once the first
+one has ended, unless `base` is "shared". Source: notes L2571 on, facts 1.2.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from mechlab.errors import MechlabError, unknown
+from mechlab.specs import validated
+from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
+from reproductions.moleflow.adapter import AffineAdapter, NoAdapter, WhiteningAdapter
+from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.flow import dia
+from reproductions.moleflow.flow.coupling import CouplingBlock
+from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, SubnetShape
+from reproductions.moleflow.losses import log_det_penalty, mean_loss, patch_nll, tail_loss
+from reproductions.moleflow.mixer import ContextMixer
+from reproductions.moleflow.position import sine_embedding
+from reproductions.moleflow.routing import ROUTERS, TaskStatistics, image_means
+
+PER_TASK = ("adapter", "down", "up", "dia", "router")  # modules whose children are named for tasks
+
+
+class Flowed(NamedTuple):
+    """Adapted features mapped to the latent side."""
+
+    latent: Float[Tensor, "batch row column dim"]
+    log_det: Float[Tensor, "batch row column"]  # nats, of flow and DIA
+    block_log_dets: Float[Tensor, "batch row column layer"]  # one a block: flow first, then DIA
+
+
+class MoLEFlow(nn.Module):
+    """The system. Use `create`."""
+
+    place: Float[Tensor, "row column place"]
+
+    def __init__(self, config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> None:
+        super().__init__()
+        self.config, self.dim, self.grid, self.seed = config, dim, grid, seed
+        place = {"none": 0, "sine": dim, "condition": config.position_dim}[config.position]
+        embedding = sine_embedding(grid, dim=place) if place else torch.zeros(*grid, 0)
+        self.register_buffer("place", embedding, persistent=False)
+        self.adapter = nn.ModuleDict()
+        self.mixer = ContextMixer(dim, kernel=config.mixer_kernel) if config.mixer == "depthwise" else nn.Identity()
+        self.adapted = nn.Identity()  # a place to look: the flow's input
+        self.flow = nn.ModuleList(self._block(number) for number in range(config.blocks))
+        self.dia = nn.ModuleDict()
+        self.latent = nn.Identity()  # a place to look: what is scored
+        self.router = nn.ModuleDict()
+
+    @classmethod
+    def create(cls, parts: dict[str, Any], *, dim: int, grid: tuple[int, int], seed: int) -> "MoLEFlow":
+        """Build the system without tasks from a preset's parts, `dim` channels and a grid of (rows, columns).
+
+        Raises:
+            MechlabError: an unknown key, a value outside its range, or sizes that do not fit.
+        """
+        config = validated(MoLEFlowConfig, parts, what="moleflow")
+        if dim < 2 or min(grid) < 1:
+            raise MechlabError(f"a flow over {dim} channels on a {grid[0]}x{grid[1]} grid is not possible; use >= 2 and >= 1.")
+        if config.gamma_low >= config.gamma_high:
+            raise MechlabError(f"gamma_low {config.gamma_low} is not below gamma_high {config.gamma_high}; swap them.")
+        return cls(config, dim=dim, grid=grid, seed=seed)
+
+    def _block(self, number: int) -> CouplingBlock:
+        config, name = self.config, f"flow.{number}"
+        passive = self.dim - self.dim // 2
+        shape = SubnetShape(
+            passive=passive,
+            active=self.dim // 2,
+            place=config.position_dim if config.position == "condition" else 0,
+            hidden=max(1, round(config.hidden_ratio * passive)),
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+        )
+        subnet: PlainSubnet | ContextSubnet
+        if config.subnet == "context":
+            subnet = ContextSubnet(
+                shape,
+                kernel=config.context_kernel,
+                initial=config.context_initial,
+                limit=config.context_limit,
+                name=name,
+                seed=self.seed,
+            )
+        else:
+            subnet = PlainSubnet(shape, name=name, seed=self.seed)
+        return CouplingBlock(
+            self.dim, subnet=subnet, clamp=config.clamp, global_affine=config.global_affine, name=name, seed=self.seed
+        )
+
+    def add_task(self, task: int) -> None:
+        """Create the task's parameters; their start depends on the seed and the task alone."""
+        config, key = self.config, str(task)
+        if key in self.adapter:
+            raise ValueError(f"task {task} exists")
+        device = self.place.device
+        self.adapter[key] = self._adapter(task).to(device)
+        if task > 0 or config.lora_first_task:
+            for block in self.flow:
+                block.add_task(task)
+        self.dia[key] = dia.adapter(
+            self.dim,
+            blocks=config.dia_blocks,
+            hidden=max(1, round(config.dia_hidden_ratio * self.dim)),
+            clamp=config.clamp,
+            task=task,
+            seed=self.seed,
+        )
+        self.router[key] = TaskStatistics(self.dim)
+        self.to(device)
+
+    def _adapter(self, task: int) -> nn.Module:
+        config = self.config
+        if config.adapter == "none":
+            return NoAdapter()
+        if config.adapter == "whitening":
+            return WhiteningAdapter(
+                self.dim, task=task, low=config.gamma_low, high=config.gamma_high, limit=config.beta_limit
+            )
+        return AffineAdapter(
+            self.grid,
+            self.dim,
+            diagonal=config.adapter == "diagonal",
+            by_place=config.adapter_by_place,
+            ridge=config.adapter_ridge,
+        )
+
+    def prepare(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
+        """Fit what the task takes from its training normals in closed form."""
+        self.adapter[str(task)].fit(features)
+
+    def stage(self, task: int) -> Stage:
+        """Return the task's training: its own parameters, and the flow's and the mixer's if it is the first."""
+        config = self.config
+        scopes = {name: self._scope(name, task) for name, _ in self.named_parameters()}
+        moving = tuple(name for name, scope in scopes.items() if scope != "frozen")
+        group = ParameterGroup(
+            parameters=moving, learning_rate=config.learning_rate, weight_decay=config.weight_decay
+        )
+        return Stage(
+            scopes=scopes,
+            groups=(group,),
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            clip_norm=config.clip_norm,
+            warmup_epochs=config.warmup_epochs,
+            final_learning_rate=config.final_learning_rate,
+        )
+
+    def _scope(self, name: str, task: int) -> Scope:
+        path = name.split(".")
+        for parent, child in zip(path, path[1:], strict=False):
+            if parent in PER_TASK:
+                return "per-task" if child == str(task) else "frozen"
+        if self.config.base == "shared":
+            return "shared"
+        return "first-task" if task == 0 else "frozen"
+
+    def forward(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Flowed:
+        """Adapt features and map them to the latent side by the task's expert."""
+        z, place = self.adapt(batch, task=task), self._place(batch)
+        log_dets = []
+        for block in self.flow:
+            z, log_det = block(z, place, task=task)
+            log_dets.append(log_det)
+        for block in self.dia[str(task)]:
+            z, log_det = block(z)
+            log_dets.append(log_det)
+        blocks = torch.stack(log_dets, dim=-1) if log_dets else z.new_zeros(*z.shape[:3], 0)
+        return Flowed(self.latent(z), blocks.sum(dim=-1), blocks)
+
+    def adapt(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> Float[Tensor, "batch row column dim"]:
+        """Return the flow's input: features with position, adapted and mixed."""
+        if str(task) not in self.adapter:
+            raise ValueError(f"no task {task}: add_task comes first")
+        if tuple(batch.shape[1:]) != (*self.grid, self.dim):
+            raise ValueError(f"features of {tuple(batch.shape[1:])}, a system of {(*self.grid, self.dim)}")
+        placed = batch + self.place if self.config.position == "sine" else batch
+        return self.adapted(self.mixer(self.adapter[str(task)](placed)))
+
+    def _place(self, batch: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column place"] | None:
+        if self.config.position != "condition":
+            return None
+        return self.place.expand(len(batch), -1, -1, -1)
+
+    def inverse(
+        self, latent: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> Float[Tensor, "batch row column dim"]:
+        """Return the adapted features behind a latent: DIA backwards first, then the flow backwards."""
+        x, place = latent, self._place(latent)
+        for block in reversed(self.dia[str(task)]):
+            x = block.inverse(x)
+        for block in reversed(self.flow):
+            x = block.inverse(x, place, task=task)
+        return x
+
+    def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Loss:
+        """Return the training loss of a batch and its terms, all in nats a patch."""
+        config, flowed = self.config, self(batch, task=task)
+        nll = patch_nll(flowed.latent, flowed.log_det)
+        total = mean_loss(nll)
+        terms = {"nll": total}
+        if config.tail_weight:
+            total = tail_loss(nll, weight=config.tail_weight, ratio=config.tail_ratio)
+            terms["nll_with_tail"] = total
+        if config.log_det_weight:
+            terms["log_det"] = config.log_det_weight * log_det_penalty(flowed.log_det)
+            total = total + terms["log_det"]
+        return Loss(total=total, terms=terms)
+
+    def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
+        """Store what routing needs of the training normals."""
+        self.router[str(task)].fit(features)
+
+    def patch_scores(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> Float[Tensor, "batch row column"]:
+        """Return -log p of each patch's adapted features given the task id, in nats."""
+        flowed = self(batch, task=task)
+        return patch_nll(flowed.latent, flowed.log_det)
+
+    def task_distances(
+        self, batch: Float[Tensor, "batch row column dim"], *, router: str
+    ) -> Float[Tensor, "batch task"]:
+        """Return the distance of each image to each task in task order; infinite for a task not finished.
+
+        Raises:
+            MechlabError: an unknown router.
+            ValueError: the oracle, which takes the true id and has no distances.
+        """
+        if router == "oracle":
+            raise ValueError("the oracle takes the true task id; it has no distances")
+        if router not in ROUTERS:
+            raise unknown("router", router, (*ROUTERS, "oracle"))
+        means = batch.double().mean(dim=(1, 2))
+        tasks = sorted(self.router, key=int)
+        return torch.stack([self.router[key].distance(means, router=router) for key in tasks], dim=1)
