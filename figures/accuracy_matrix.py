@@ -1,7 +1,7 @@
-"""What later tasks do to earlier ones: image AUROC of each task after each stage, and the forgetting it adds up to.
+"""What later tasks do to earlier ones: image AUROC of each task after each stage, and the forgetting.
 
-Source: Chaudhry et al. 2018 (forgetting: best minus final); inventory F, "forgetting matrix". The lowest row holds
-the best trivial statistic of the raw images, which no training moves.
+Source: Chaudhry et al. 2018 (forgetting: best minus final); inventory F, "forgetting matrix". The lowest row
+holds the best trivial statistic of the raw images, which no training moves.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from figures.page.content import RunContent
 from figures.style import WIDTH
-from figures.wording import label, number, share
+from figures.wording import label, share
 
 INPUT = RunContent
 DRAWS = ("accuracy_matrix", "trivial", "tasks", "metrics", "forgetting", "scores_identical")
@@ -39,8 +39,9 @@ def draw(content: RunContent, ax: Axes) -> None:
     for row, column in zip(*np.nonzero(np.isfinite(values)), strict=True):
         value = float(values[row, column])
         dark = (value - low) / (1.0 - low) < 0.55
-        ax.text(int(column), int(row), share(value) if tasks <= 8 else f"{value:.2f}", ha="center", va="center",
-                fontsize=font, color="white" if dark else "black")  # fmt: skip
+        written = share(value) if tasks <= 8 else f"{value:.2f}"
+        ax.text(int(column), int(row), written, ha="center", va="center", fontsize=font,
+                color="white" if dark else "black")  # fmt: skip
     ax.axhline(stages - 0.5, color="white", linewidth=4)
     names = [label(" + ".join(names), limit=18) for names in content.tasks[:tasks]]
     names += [f"task {task}" for task in range(len(names), tasks)]
@@ -72,4 +73,4 @@ def told(content: RunContent) -> str:
     if content.forgetting is None:
         return "Forgetting needs two tasks"
     kept = {True: "earlier scores bit-identical", False: "earlier scores moved", None: "bits not compared"}
-    return f"Forgetting {number(content.forgetting)} in image AUROC,\n{kept[content.scores_identical]}"
+    return f"Forgetting {share(content.forgetting)} in image AUROC,\n{kept[content.scores_identical]}"

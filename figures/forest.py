@@ -1,21 +1,23 @@
-"""The effect with its interval, the null below it, and the thresholds of the rule as lines: one panel of every probe.
+"""The effect with its interval, the null below it, the thresholds of the rule: one panel of every probe.
 
 Source: design notes, "Result": an explicit null stands beside every effect.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Literal
 
 from matplotlib.axes import Axes
 
-from figures.style import COLOURS
-from figures.wording import label, number, span
+from figures.style import COLOURS, WIDTH
+from figures.wording import heading, label, number, span
 from mechlab.result import Result
 
 Kind = Literal["effect", "null", "part"]
 _MARKS: dict[Kind, str] = {"effect": "D", "null": "s", "part": "o"}
-ROW = 0.27  # inches
+_ROW = 0.32  # inches
+_SIDES = (0.32, 0.49)  # left edge and width of the panel; names stand left of it, numbers right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,26 +25,56 @@ class Row:
     """One line: a point, its interval where there is one, and its name. Unit: that of the panel."""
 
     name: str
-    value: float | None
+    value: float | int | None
     interval: tuple[float, float] | None = None
     kind: Kind = "part"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The height of a panel, and the space above it for labels, title and legend; both in inches."""
+
+    height: float
+    above: float = 0.8
 
 
 def rows_of(result: Result, parts: Sequence[Row] = ()) -> list[Row]:
     """Return the effect, what it is made of, and the null."""
     effect = Row(name="effect", value=result.effect, interval=result.interval, kind="effect")
-    null = Row(
-        name=f"null ({result.null.kind})",
-        value=result.null.value,
-        interval=result.null.interval,
-        kind="null",
-    )
-    return [effect, *parts, null]
+    kind = "null: " + result.null.kind.partition(":")[0]
+    return [
+        effect,
+        *parts,
+        Row(name=kind, value=result.null.value, interval=result.null.interval, kind="null"),
+    ]
 
 
-def height(rows: int) -> float:
-    """Return the height in inches that so many lines need."""
-    return ROW * (rows + 1.2)
+def size(rows: int, *, details: Sequence[Room]) -> tuple[float, float]:
+    """Return the drawing area in inches of a probe's figure: so many rows, and rooms below them."""
+    return (WIDTH, _ROW * rows + sum(room.above + room.height for room in details))
+
+
+def verdict_panel(
+    result: Result,
+    ax: Axes,
+    *,
+    parts: Sequence[Row] = (),
+    lines: Mapping[str, float],
+    details: Sequence[Room] = (),
+) -> list[Axes]:
+    """Draw title, effect, parts and null at the top of `ax`; return one panel below it for each room."""
+    rows = rows_of(result, parts)
+    whole = size(len(rows), details=details)[1]
+    bottom = 1 - _ROW * len(rows) / whole
+    top = ax.inset_axes((_SIDES[0], bottom, _SIDES[1], 1 - bottom))
+    ax.set_axis_off()
+    ax.set_title(heading(result), pad=12 + 10 * len(lines))
+    forest(top, rows, unit=result.unit, lines=lines, colour=COLOURS[result.verdict])
+    made = []
+    for room in details:
+        bottom -= (room.above + room.height) / whole
+        made.append(ax.inset_axes((0.0, bottom, 1.0, room.height / whole)))
+    return made
 
 
 def forest(
@@ -60,13 +92,14 @@ def forest(
             ax.plot([row.value], [place], _MARKS[row.kind], color=shade)
         told = "not estimated" if row.value is None else number(row.value)
         told += "" if row.interval is None else f" {span(row.interval)}"
-        ax.annotate(told, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=shade)
-    ax.set_yticks(list(places), [label(row.name, limit=40) for row in rows])
+        beside = ("axes fraction", "data")
+        ax.annotate(told, (1.02, place), xycoords=beside, va="center", fontsize=8, color=shade)
+    ax.set_yticks(list(places), ["\n".join(wrap(label(row.name, limit=62), 33)) for row in rows])
     ax.tick_params(axis="y", length=0)
-    ax.set_ylim(-0.7, len(rows) - 0.3)
+    ax.set_ylim(-0.6, len(rows) - 0.4)
     _thresholds(ax, lines)
     ax.margins(x=0.08)
-    ax.set_xlabel(label(unit, limit=90))
+    ax.set_xlabel(label(unit, limit=70))
 
 
 def _thresholds(ax: Axes, lines: Mapping[str, float]) -> None:
@@ -74,6 +107,7 @@ def _thresholds(ax: Axes, lines: Mapping[str, float]) -> None:
     for level, (name, place) in enumerate(sorted(lines.items(), key=lambda pair: pair[1])):
         ax.axvline(place, color=COLOURS["threshold"], linestyle="--", linewidth=1.1)
         ax.annotate(
-            label(name, limit=60), (place, 1.0), xycoords=("data", "axes fraction"), xytext=(0, 2 + 10 * level),
-            textcoords="offset points", ha="center", va="bottom", fontsize=7.5, color=COLOURS["threshold"],
+            label(name, limit=60), (place, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(0, 2 + 10 * level), textcoords="offset points",
+            ha="center", va="bottom", fontsize=7.5, color=COLOURS["threshold"],
         )  # fmt: skip

@@ -18,21 +18,23 @@ from figures.wording import label, number
 
 INPUT = RunContent
 DRAWS = ("examples", "scores", "score_unit")
-ACROSS = 6  # images beside each other
-TILE = 1.0  # inches
+ACROSS = 8  # images beside each other
+TILE = 0.85  # inches
 _COLOURS = "inferno"
-_LABELS = 0.46  # inches above each strip
+_LABELS = 0.44  # inches above each strip
 _NO_EXAMPLES = "no example images were kept of this run"
 
 
 def size(content: RunContent) -> tuple[float, float]:
     """Return the drawing area in inches."""
-    strips = len(_strips(content.examples))
-    return (ACROSS * TILE, max(1, strips) * (3 * TILE + _LABELS) + max(0, strips - 1) * 0.15)
+    strips = _strips(content.examples)
+    if not strips:
+        return (4.0, 0.4)
+    return (_columns(strips) * TILE, len(strips) * (3 * TILE + _LABELS) + (len(strips) - 1) * 0.15)
 
 
 def draw(content: RunContent, ax: Axes) -> None:
-    """Draw every class, one strip of at most six images after the other."""
+    """Draw every class, strips of at most eight images below each other."""
     strips = _strips(content.examples)
     if not strips:
         ax.set_axis_off()
@@ -43,7 +45,14 @@ def draw(content: RunContent, ax: Axes) -> None:
         of_class = [one for one in content.examples if one.class_name == name]
         known = content.scores.get(name)
         threshold = None if known is None else known.threshold
-        draw_strip(strip, panel, limits=limits(of_class), threshold=threshold, unit=content.score_unit)
+        draw_strip(
+            strip,
+            panel,
+            limits=limits(of_class),
+            threshold=threshold,
+            unit=content.score_unit,
+            columns=_columns(strips),
+        )
 
 
 def limits(examples: Sequence[Example]) -> tuple[float, float]:
@@ -63,8 +72,12 @@ def draw_strip(
     limits: tuple[float, float],
     threshold: float | None,
     unit: str,
+    columns: int = ACROSS,
 ) -> None:
-    """Draw up to six images of one class: image, mask outline and map in three rows, the score above."""
+    """Draw up to eight images of one class: image, mask outline and map in three rows, the score above.
+
+    `limits` are the ends of the colour scale, in `unit`; `columns` is the width to fill, in images.
+    """
     scale = Normalize(*limits)
     above = _LABELS / TILE
     for column, example in enumerate(examples):
@@ -75,10 +88,17 @@ def draw_strip(
         place = _extent(column, 0)
         ax.imshow(example.map, extent=place, cmap=_COLOURS, norm=scale, alpha=0.62, aspect="auto")
         ax.text(column + 0.48, 3.04, _told(example, threshold), ha="center", va="bottom", fontsize=7)
-    ax.text(0, 3.04 + above * 0.66, label(examples[0].class_name, limit=40), va="bottom", fontsize=9, weight="bold")
-    for row, name in enumerate(("map", "mask", "image")):
-        ax.text(-0.06, row + 0.48, name, ha="right", va="center", fontsize=8, rotation=90)
-    ax.set(xlim=(0, ACROSS), ylim=(0, 3 + above), aspect="auto")
+    ax.text(
+        0,
+        3.04 + above * 0.66,
+        label(examples[0].class_name, limit=40),
+        va="bottom",
+        fontsize=9,
+        weight="bold",
+    )
+    for row, shown in enumerate(("map", "mask", "image")):
+        ax.text(-0.06, row + 0.48, shown, ha="right", va="center", fontsize=8, rotation=90)
+    ax.set(xlim=(0, columns), ylim=(0, 3 + above), aspect="auto")
     ax.set_axis_off()
     bar_ax = ax.inset_axes((1.01, 0.0, 0.014, 0.96 / (3 + above)))
     figure = ax.get_figure(root=True)
@@ -89,17 +109,21 @@ def draw_strip(
 
 
 def _strips(examples: Sequence[Example]) -> list[list[Example]]:
-    """Return the examples class by class, in strips of six."""
+    """Return the examples class by class, in strips of equal length up to eight."""
     strips: list[list[Example]] = []
     for name in dict.fromkeys(one.class_name for one in examples):
         of_class = [one for one in examples if one.class_name == name]
-        for part in range(ceil(len(of_class) / ACROSS)):
-            strips.append(of_class[part * ACROSS : (part + 1) * ACROSS])
+        length = ceil(len(of_class) / ceil(len(of_class) / ACROSS))
+        strips += [of_class[start : start + length] for start in range(0, len(of_class), length)]
     return strips
 
 
+def _columns(strips: Sequence[Sequence[Example]]) -> int:
+    return max(3, *(len(strip) for strip in strips))
+
+
 def _extent(column: int, row: int) -> tuple[float, float, float, float]:
-    return (column, column + 0.96, row, row + 0.96)
+    return (float(column), column + 0.96, float(row), row + 0.96)
 
 
 def _tile(ax: Axes, example: Example, *, column: int, row: int) -> None:
@@ -121,6 +145,6 @@ def _outline(ax: Axes, example: Example, *, column: int, row: int) -> None:
 
 def _told(example: Example, threshold: float | None) -> str:
     """Return defect, score, and in words on which side of the threshold it lies."""
-    name = label(example.defect if example.label else "normal", limit=15)
+    name = label(example.defect if example.label else "normal", limit=13)
     side = "" if threshold is None else (", flagged" if example.score > threshold else ", passed")
     return f"{name}\n{number(example.score, digits=4)}{side}"

@@ -74,7 +74,8 @@ def check(name: str, content: Content, module: ModuleType) -> None:
         raise MechlabError(f"figure '{name}' draws {wanted}, but it was given {given}; give it {wanted}.")
     if isinstance(content, Result) and content.probe.replace("-", "_") != name.replace("-", "_"):
         raise MechlabError(
-            f"figure '{name}' was given a result of probe '{content.probe}'; ask for figure '{content.probe}'."
+            f"figure '{name}' was given a result of probe '{content.probe}'; "
+            f"ask for figure '{content.probe}'."
         )
 
 

@@ -1,7 +1,7 @@
 """Image scores of normal against defective test images, class by class, with the decision threshold.
 
-Source: inventory F, "score histograms normal vs anomaly". The image AUROC of the model stands beside that of the
-best trivial statistic of the raw image, since a high AUROC means little where a grey level reaches it too.
+Source: inventory F, "score histograms normal vs anomaly". The image AUROC of the model stands beside that of
+the best trivial statistic of the raw image: a high AUROC means little where a grey level reaches it too.
 """
 
 from math import ceil
@@ -9,6 +9,7 @@ from math import ceil
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from figures.page.content import ClassScores, RunContent
 from figures.style import COLOURS, WIDTH, panels
@@ -47,7 +48,7 @@ def draw(content: RunContent, ax: Axes) -> None:
 
 
 def draw_class(scores: ClassScores, ax: Axes, *, unit: str) -> None:
-    """Draw the histogram of one class; scores that are not finite are left out and counted in the axis label."""
+    """Draw the histogram of one class; scores that are not finite are left out and counted in the label."""
     finite = np.isfinite(scores.scores)
     values, labels = scores.scores[finite].astype(np.float64), scores.labels[finite].astype(bool)
     edges = bins(values)
@@ -67,7 +68,7 @@ def draw_class(scores: ClassScores, ax: Axes, *, unit: str) -> None:
     ax.set_xlabel(f"image score ({label(unit)}{left_out})", labelpad=3)
     ax.tick_params(axis="x", pad=5)
     ax.set_ylabel(f"images (of {int((~labels).sum())} + {int(labels.sum())})", fontsize=8)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def bins(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " edge"]:
@@ -88,7 +89,7 @@ def _aurocs(content: RunContent, name: str) -> str:
     if auroc is None:
         return "image AUROC n/a (one kind of image)"
     best = content.best_trivial(name)
-    beside = "trivial n/a" if best is None else f"{label(best[0], limit=14)} alone {share(best[1])}"
+    beside = "trivial n/a" if best is None else f"trivial ({label(best[0], limit=14)}) {share(best[1])}"
     return f"image AUROC {share(auroc)} · {beside}"
 
 

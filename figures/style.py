@@ -1,17 +1,21 @@
 """The house style: sizes, colours that the colour-blind can tell apart, fonts, and bytes that never differ.
 
-Colours: Okabe & Ito 2008, "Color universal design". Figures are light, carry units on their axes, and are made
-without pyplot, so that no figure outlives its function.
+Colours: Okabe & Ito 2008, "Color universal design". Figures are light, carry units on their axes, and are
+made without pyplot, so that no figure outlives its function.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from math import log10
 from types import MappingProxyType
+from typing import Any, Literal
 
 import matplotlib
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 WIDTH = 6.4  # inches: one column of the report
 COLOURS = MappingProxyType({
@@ -26,7 +30,7 @@ COLOURS = MappingProxyType({
     "mask": "#56e0ff",
 })  # fmt: skip
 CYCLE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1a1a1a", "#b8a800")
-_HOUSE = {
+_HOUSE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -65,7 +69,7 @@ def house() -> Iterator[None]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_HOUSE)
-        matplotlib.rcParams["axes.prop_cycle"] = matplotlib.cycler(color=CYCLE)
+        matplotlib.rcParams["axes.prop_cycle"] = cycler(color=CYCLE)
         yield
 
 
@@ -76,7 +80,7 @@ def canvas(size: tuple[float, float]) -> Axes:
 
 
 def panels(ax: Axes, *, rows: list[float], columns: int = 1, gaps: tuple[float, float]) -> list[Axes]:
-    """Divide `ax` into panels in reading order; `rows` are heights, `gaps` between (columns, rows), in inches."""
+    """Divide `ax` into panels in reading order; `rows` are heights, `gaps` (columns, rows) are in inches."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     box = ax.get_position()
@@ -90,6 +94,21 @@ def panels(ax: Axes, *, rows: list[float], columns: int = 1, gaps: tuple[float, 
             made.append(ax.inset_axes((column * (across + gaps[0] / width), top - share, across, share)))
         top -= share + gaps[1] / height
     return made
+
+
+def logarithmic(ax: Axes, axis: Literal["x", "y"]) -> None:
+    """Make an axis that was drawn on logarithmic, with plain numbers; what is not positive is not shown."""
+    if axis == "x":
+        ax.set_xscale("log", nonpositive="mask")
+        low, high = ax.get_xlim()
+    else:
+        ax.set_yscale("log", nonpositive="mask")
+        low, high = ax.get_ylim()
+    of_axis = ax.xaxis if axis == "x" else ax.yaxis
+    decades = log10(high / low) if 0 < low < high else 0.0
+    of_axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)))
+    of_axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    of_axis.set_minor_formatter(NullFormatter())
 
 
 def image(ax: Axes, *, kind: str, dpi: int = 160) -> bytes:

@@ -1,9 +1,10 @@
-"""The metrics of a run class by class, with the trivial statistics of the raw image beside every image AUROC.
+"""The metrics of a run class by class, trivial statistics of the raw image beside every image AUROC.
 
-Source: design notes, P37: on some classes a grey level alone separates, so no image AUROC is shown without it.
+Source: design notes, P37: on some classes a grey level alone separates.
 """
 
 from dataclasses import dataclass
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,14 +22,14 @@ _OTHERS = {
     "image_f1_max": "image F1 max",
     "pixel_auroc": "pixel AUROC",
     "pixel_ap": "pixel AP",
-    "aupro": "AUPRO 30 %",
+    "aupro": "AUPRO 30%",
     "routing_accuracy": "routing",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsTable:
-    """Header and rows as text; the last row is the mean over classes. All numbers are shares, without unit."""
+    """Header and rows as text; the last row is the mean over classes. All numbers are shares."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -80,12 +81,12 @@ def draw(content: RunContent, ax: Axes) -> None:
     ax.set_axis_off()
     lines = len(table.rows) + 2
     ax.set(xlim=(0, 1), ylim=(0, lines))
-    right = np.linspace(0.22, 1.0, len(table.header))
+    right = np.linspace(0.12, 1.0, len(table.header))
     for row, cells in enumerate([table.header, *table.rows]):
         height = lines - 1 if row == 0 else lines - 2 - row + 0.5
         for column, cell in enumerate(cells):
             is_trivial = table.header[column].endswith((" alone", "trivial statistic"))
-            text = _two_lines(label(cell, limit=30)) if row == 0 else label(cell, limit=18)
+            text = "\n".join(wrap(label(cell, limit=30), 11)) if row == 0 else label(cell, limit=18)
             ax.text(0.0 if column == 0 else float(right[column]), height, text, va="center", fontsize=7.5,
                     ha="left" if column == 0 else "right", color=COLOURS["null" if is_trivial else "ink"],
                     weight="bold" if row == 0 or cells[0] == "mean" else "normal")  # fmt: skip
@@ -94,12 +95,6 @@ def draw(content: RunContent, ax: Axes) -> None:
         rules.append(1.0)
     for height in rules:
         ax.axhline(height, color=COLOURS["ink"], linewidth=0.8)
-
-
-def _two_lines(text: str) -> str:
-    words = text.split(" ")
-    middle = (len(words) + 1) // 2
-    return " ".join(words[:middle]) + ("\n" + " ".join(words[middle:]) if len(words) > 1 else "")
 
 
 def _is_known(content: RunContent, key: str) -> bool:

@@ -1,6 +1,7 @@
 """Numbers, names and verdicts in words: one way of writing them in every figure, table and page."""
 
 import math
+import re
 import textwrap
 import unicodedata
 from functools import cache
@@ -9,6 +10,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from mechlab.result import Result
 
+FIRM = "\u00a0"  # a space at which no line breaks
 _PLURAL = {"image": "images", "class": "classes", "seed": "seeds"}
 
 
@@ -37,20 +39,20 @@ def _has_glyph(character: str) -> bool:
 
 
 def label(name: str, *, limit: int = 24) -> str:
-    """Return a name that can be drawn: one line, at most `limit` characters, a box for what the font lacks."""
-    flat = " ".join(name.split())
+    """Return a name that can be drawn: one line, at most `limit` characters, a box where no glyph is."""
+    flat = re.sub(r"[ \t\r\n\f\v]+", " ", name).strip()
     plain = "".join(" " if unicodedata.category(one).startswith("C") else one for one in flat)
     known = "".join(one if _has_glyph(one) else "\u25a1" for one in plain)
     if len(known) <= limit:
         return known
     head = (limit - 1) * 2 // 3
-    return f"{known[:head]}…{known[len(known) - (limit - 1 - head):]}"
+    return f"{known[:head]}…{known[len(known) - (limit - 1 - head) :]}"
 
 
 def replicates(result: Result) -> str:
     """Return n with its unit of replication: "n = 20 images"."""
     word = result.replication if result.n == 1 else _PLURAL[result.replication]
-    return f"n = {result.n} {word}"
+    return f"n = {result.n} {word}".replace(" ", FIRM)
 
 
 def effect(result: Result) -> str:
@@ -59,14 +61,16 @@ def effect(result: Result) -> str:
     if result.null.interval is not None:
         null += " " + span(result.null.interval)
     if result.effect is None:
-        return f"no effect could be estimated; {null} ({result.null.kind}); {replicates(result)}"
-    interval = "without interval" if result.interval is None else span(result.interval)
-    return f"effect {number(result.effect)} {interval} {result.unit}; {null} ({result.null.kind}); {replicates(result)}"
+        seen = "no effect could be estimated"
+    else:
+        interval = "without interval" if result.interval is None else span(result.interval)
+        seen = f"effect {number(result.effect)} {interval} {result.unit}"
+    return f"{seen}; {null} ({result.null.kind}); {replicates(result)}"
 
 
 def span(interval: tuple[float, float]) -> str:
     """Return an interval in brackets."""
-    return f"[{number(interval[0])}, {number(interval[1])}]"
+    return f"[{number(interval[0])},{FIRM}{number(interval[1])}]"
 
 
 def verdict(result: Result) -> str:

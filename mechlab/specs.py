@@ -101,6 +101,7 @@ class RecordSpec(Spec):
     adapters: tuple[int, ...] = ()  # empty: each image's own task
     losses: tuple[str, ...] = ()
     limit: int | None = None  # images a class at most
+    normal_only: bool = False
 
 
 S = TypeVar("S", bound=BaseModel)

@@ -1,10 +1,10 @@
 """Do the latents of held-out normal images follow the prior N(0, I)?
 
-W2² of the pooled patches of a task to N(0, 1), averaged over the D coordinates (marginal) and over random unit
-directions (sliced). The worse of the two is judged: coordinates hide correlation, random directions hide odd
-coordinates. Patches of an image agree, so that n images are off the prior by chance: W2² is jackknifed over
-images, which takes that bias out, and each image contributes one jackknife value. Null: 0, with the spread of
-exactly normal marginals of the same size and within-image correlation. Unit: the image.
+W2² of the pooled patches of a task to N(0, 1), averaged over the D coordinates (marginal) and over random
+unit directions (sliced). The worse of the two is judged: coordinates hide correlation, random directions hide
+odd coordinates. Patches of an image agree, so that n images are off the prior by chance: W2² is jackknifed
+over images, which takes that bias out, and each image contributes one jackknife value. Null: 0, with the
+spread of exactly normal marginals of the same size and within-image correlation. Unit: the image.
 Source: notes L6554 (H7), L6439.
 """
 
@@ -22,7 +22,7 @@ from mechlab.specs import PlanEntry
 from mechlab.stats import normality
 from mechlab.stats.clustered_normality import ImageDistances, simulated_null
 from mechlab.stats.permutation import holm
-from mechlab.study.decision import describe, needed, side, span
+from mechlab.study.decision import needed, side, span
 from mechlab.study.plan import Arm, Recorded, Study
 from mechlab.study.replicates import Pick, chosen_sites, image_rows, replicate_means, task_names
 
@@ -32,9 +32,10 @@ SOURCE = "notes L6439, L6554"
 SITES = {"latent": "latent/latent"}
 THRESHOLDS = {"largest_distance": 0.1, "least_n": 12.0}
 RULE = (
-    "effect = the larger of the marginal and the sliced W2 of normal images to N(0, 1), root of the mean square "
-    "over directions, jackknifed over images; supported if its 95 % interval (Bonferroni at the lower end) lies "
-    "below {largest_distance:g}, refuted if above, undecided otherwise or with fewer than {least_n:g} images"
+    "effect = the larger of the marginal and the sliced W2 of normal images to N(0, 1), root of the mean "
+    "square over directions, jackknifed over images; supported if its 95 % interval (Bonferroni at the lower "
+    "end) lies below {largest_distance:g}, refuted if above, undecided otherwise or with fewer than "
+    "{least_n:g} images"
 )
 DIRECTIONS = 64
 _PROBABILITIES = (0.001, 0.005, 0.01, *np.linspace(0.025, 0.975, 39).tolist(), 0.99, 0.995, 0.999)
@@ -87,7 +88,9 @@ def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> 
         columns["marginal"] += values[:, :dim].mean(axis=1).tolist()
         columns["sliced"] += values[:, dim:].mean(axis=1).tolist()
         known = {"recording": recording.name, "task": task}
-        details["tasks"].append(known | _joint(sample) | _null(distances, dim, images=len(values)))
+        found = {"marginal": _root(values[:, :dim].mean()), "sliced": _root(values[:, dim:].mean())}
+        null = _null(distances, dim, images=len(values))
+        details["tasks"].append(known | found | _joint(sample) | null)
         details["dims"] += [known | row for row in _dims(sample, values[:, :dim])]
         details["quantiles"] += [known | row for row in _quantiles(sample)]
     return Evidence(
@@ -107,7 +110,7 @@ def _read(
     _, row, column, dim = recording[key].shape
     if len(rows) < 3:
         raise MechlabError(
-            f"task '{task}' has {len(rows)} normal images in '{recording.name}'; record at least 3."
+            f"task '{task}' has {len(rows)} normal images in '{recording.name}'; record 3 or more."
         )
     directions = unit_directions(dim, count=DIRECTIONS, seed=0)
     distances = ImageDistances(images=len(rows), directions=dim + DIRECTIONS)
@@ -118,7 +121,7 @@ def _read(
         patches = chunk.reshape(len(chunk), row * column, dim)
         if not np.isfinite(patches).all():
             raise MechlabError(
-                f"'{key}' of '{recording.name}' holds values that are not finite; record it as float32."
+                f"'{key}' of '{recording.name}' is not finite everywhere; record it as float32."
             )
         distances.update(start, np.concatenate([patches, patches @ directions], axis=2))
         sample.append(patches.reshape(-1, dim)[::every])
@@ -134,7 +137,7 @@ def _null(distances: ImageDistances, dim: int, *, images: int) -> dict[str, Any]
 
 def _joint(sample: np.ndarray) -> dict[str, Any]:
     """Return what no single direction shows; None where it is undefined."""
-    values = sample.ravel()
+    values = sample.flatten()  # a copy
     try:
         kurtosis = normality.mardia_kurtosis(sample)
     except ValueError:  # fewer patches than dimensions, or a constant one
@@ -152,7 +155,7 @@ def _joint(sample: np.ndarray) -> dict[str, Any]:
 
 
 def _dims(sample: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
-    """Return one row a dimension: moments, QQ correlation, W2² with its standard error; constant ones bare."""
+    """Return one row a dimension: moments, QQ correlation, W2² with its standard error."""
     moving = np.flatnonzero(np.ptp(sample, axis=0) > 0)
     moments, straight = normality.moments(sample[:, moving]), normality.qq_correlation(sample[:, moving])
     found = {
@@ -192,10 +195,10 @@ def judge(
 ) -> Result:
     """Judge the worse of the two distances.
 
-    `largest_distance` 0.1: what a standard deviation of 0.9 or 1.1, or a shift of 0.1, gives; heavy tails that
-    matter (t with 5 degrees of freedom) give 0.18 and harmless ones (50 degrees) 0.013. `least_n` 12: jackknife
-    values are skewed. Both are judged at once: the larger is above the threshold if either is, which takes
-    Bonferroni, and below it only if both are, which takes none.
+    `largest_distance` 0.1: what a standard deviation of 0.9 or 1.1, or a shift of 0.1, gives; heavy tails
+    that matter (t with 5 degrees of freedom) give 0.18 and harmless ones (50 degrees) 0.013. `least_n` 12:
+    jackknife values are skewed. Both distances are judged at once: the larger is above the threshold if
+    either is, which takes Bonferroni, and below it only if both are, which takes none.
     """
     items = evidence.columns["item"]
     kinds = {name: replicate_means(items, evidence.columns[name]) for name in ("marginal", "sliced")}
@@ -220,10 +223,10 @@ def judge(
         replication="image",
         thresholds=thresholds,
         n_to_decide=_wanted(kinds, square, least_n) if verdict == "undecided" else None,
-        reason=f"the {worse} distance is the larger; {n} images in {len(set(evidence.columns['task']))} tasks",
+        reason=f"the {worse} distance is the larger one; {n} images",
         tables={
             "distances": _distance_table(kinds),
-            "tasks": _task_table(evidence),
+            "tasks": evidence.details["tasks"],
             "dims": _dim_table(evidence, threshold=square),
             "quantiles": evidence.details["quantiles"],
         },
@@ -242,9 +245,9 @@ def _wanted(kinds: Mapping[str, np.ndarray], square: float, least_n: float) -> i
     return max(known) if len(known) == len(found) else None
 
 
-def _root(square: float | None) -> float | None:
+def _root(square: float) -> float:
     """Return W2 of a debiased W2², which may be a little negative."""
-    return None if square is None else float(np.sqrt(max(0.0, square)))
+    return float(np.sqrt(max(0.0, square)))
 
 
 def _null_of(evidence: Evidence) -> Null:
@@ -255,30 +258,17 @@ def _null_of(evidence: Evidence) -> Null:
     half = 1.96 * float(np.average([row["null_std"] for row in tasks], weights=share))
     return Null(
         kind="simulation: normal marginals, within-image correlation as seen",
-        value=float(np.sqrt(max(0.0, mean))),
-        interval=(float(np.sqrt(max(0.0, mean - half))), float(np.sqrt(max(0.0, mean + half)))),
+        value=_root(mean),
+        interval=(_root(mean - half), _root(mean + half)),
     )
 
 
 def _distance_table(kinds: Mapping[str, np.ndarray]) -> Table:
     rows = []
     for name, values in kinds.items():
-        row = describe(values)
-        rows.append({"directions": name} | row | {end: _root(row[end]) for end in ("mean", "low", "high")})
-    return tuple(rows)
-
-
-def _task_table(evidence: Evidence) -> Table:
-    """One row a task of a recording: both distances beside what single directions do not show."""
-    rows = []
-    for row in evidence.details["tasks"]:
-        of_task = [
-            dim
-            for dim in evidence.details["dims"]
-            if (dim["recording"], dim["task"]) == (row["recording"], row["task"])
-        ]
-        marginal = float(np.mean([dim["squared_distance"] for dim in of_task]))
-        rows.append(row | {"marginal": _root(marginal)})
+        low, high = span(values)
+        ends = {"mean": _root(float(values.mean())), "low": _root(low), "high": _root(high)}
+        rows.append({"directions": name} | ends | {"n": len(values)})
     return tuple(rows)
 
 

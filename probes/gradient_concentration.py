@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from mechlab.errors import MechlabError
 from mechlab.recording import Recording
@@ -21,6 +20,7 @@ from mechlab.specs import PlanEntry
 from mechlab.stats.tail import (
     DISTANCES,
     TailLoss,
+    amplification_values,
     distance_profile,
     random_tails,
     reweighted_share,
@@ -71,29 +71,6 @@ def plan() -> Study:
         n=int(THRESHOLDS["least_n"]),
         replication="image",
     )
-
-
-def published_ratio(means: Mapping[str, Float[np.ndarray, " n"]]) -> Float[np.ndarray, " n"] | None:
-    """Return jackknife values of log amplification: (tail / other at weight 1) / (tail / other at weight 0).
-
-    `means` holds each image's mean input gradient `tail_1`, `other_1`, `tail_0`, `other_0`. None when one of
-    them is 0 in all images but one: without a path between patches the ratio is infinite by construction.
-    """
-    n = len(means["tail_0"])
-    totals = {name: float(np.sum(value)) for name, value in means.items()}
-    left_out = {name: totals[name] - np.asarray(value, dtype=np.float64) for name, value in means.items()}
-    if (
-        n < 2
-        or any(total <= 0 for total in totals.values())
-        or any((left <= 0).any() for left in left_out.values())
-    ):
-        return None
-
-    def amplification(of: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a number or an array
-        return np.log(of["tail_1"]) - np.log(of["other_1"]) - np.log(of["tail_0"]) + np.log(of["other_0"])
-
-    pseudo: np.ndarray = n * amplification(totals) - (n - 1) * amplification(left_out)
-    return pseudo
 
 
 def main_loss(losses: Mapping[str, TailLoss]) -> str:
@@ -150,7 +127,7 @@ def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> 
 def _image(
     maps: Mapping[str, np.ndarray], *, losses: Mapping[str, TailLoss], main: str, where: str, seed: int
 ) -> dict[str, Any]:
-    """Return the numbers of one image; means of input gradients are None where they were not recorded."""
+    """Return the numbers of one image; means of input gradients where those were recorded."""
     weight, tail = losses[main].weight, tail_of(maps["score"], ratio=losses[main].ratio)
     patches, count = tail.size, int(tail.sum())
     if count == patches:
@@ -174,13 +151,11 @@ def _image(
     }
     row |= {f"share {name}": share for name, share in shares.items()}
     first = np.flatnonzero(~tail)[:count]  # the published choice: raster order, the image's top row
+    parts = {"tail": tail.ravel(), "other": ~tail.ravel(), "first": first}
     for end in (0, 1):
-        values = maps.get(f"input_{end}")
-        parts = {"tail": tail.ravel(), "other": ~tail.ravel(), "first": first}
-        row |= {
-            f"{part}_{end}": None if values is None else float(values.ravel()[chosen].mean())
-            for part, chosen in parts.items()
-        }
+        if f"input_{end}" in maps:
+            values = maps[f"input_{end}"].ravel()
+            row |= {f"{part}_{end}": float(values[chosen].mean()) for part, chosen in parts.items()}
     return row
 
 
@@ -242,10 +217,12 @@ def judge(
 def _loss_table(evidence: Evidence) -> Table:
     """One row a loss: observed and analytic share of the tail, and the log of their ratio."""
     rows = []
-    sizes = list(zip(evidence.columns["patches"], evidence.columns["tail"], strict=True))
+    sizes = list(
+        zip(evidence.column("patches").astype(int), evidence.column("tail").astype(int), strict=True)
+    )
     for name, weight in evidence.facts["losses"].items():
         share = evidence.column(f"share {name}")
-        analytic = np.array([weight_share(weight, patches=patches, tail=tail) for patches, tail in sizes])
+        analytic = np.array([weight_share(weight, patches=int(n), tail=int(k)) for n, k in sizes])
         ratio = replicate_means(evidence.columns["item"], list(np.log(share / analytic)))
         shares = {"observed": float(share.mean()), "analytic": float(analytic.mean())}
         rows.append({"loss": name, "weight": weight} | shares | describe(ratio))
@@ -285,6 +262,8 @@ def _weight_table(evidence: Evidence) -> Table:
 
 def _published_table(evidence: Evidence) -> Table:
     """The published number: a ratio of input gradients whose null is the loss-weight ratio N/k, not 1."""
+    if "tail_1" not in evidence.columns:
+        return ()
     rows = []
     null = float(np.mean(evidence.column("patches") / evidence.column("tail")))
     for part, text in (
@@ -296,9 +275,11 @@ def _published_table(evidence: Evidence) -> Table:
             name: replicate_means(evidence.columns["item"], evidence.columns[column])
             for name, column in names.items()
         }
-        values = published_ratio(known)
-        row = describe(np.empty(0) if values is None else values)
-        row |= {end: None if row[end] is None else float(np.exp(row[end])) for end in ("mean", "low", "high")}
+        values = amplification_values(known)
+        found = describe(np.empty(0) if values is None else values)
+        row = {
+            end: None if value is None else float(np.exp(value)) for end, value in found.items() if end != "n"
+        }
         name = f"input gradient, tail over {text}, weight 1 over weight 0"
-        rows.append({"quantity": name, "null": null, "published": PUBLISHED} | row)
+        rows.append({"quantity": name, "null": null, "published": PUBLISHED, "n": found["n"]} | row)
     return tuple(rows)

@@ -14,18 +14,20 @@ from cli.console import emit_json, json_option, quiet_option, reporter
     "--out", "file", type=click.Path(path_type=Path), required=True, help="File: .svg, .pdf or .png."
 )
 @click.option("--runs", "out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--studies", type=click.Path(path_type=Path), default=Path("studies"), show_default=True)
 @json_option
 @quiet_option
-def command(name: str, inputs: tuple[str, ...], file: Path, out: Path, as_json: bool, quiet: bool) -> None:
+def command(
+    name: str, inputs: tuple[str, ...], file: Path, out: Path, studies: Path, as_json: bool, quiet: bool
+) -> None:
     """Draw figure NAME of a result.json, a run or a recording into a file.
 
     Example:
 
         mechlab figure gaussianity studies/gaussianity-0a1b2c3d4e5f/result.json --out gaussianity.svg
     """
+    from cli.content import drawable
     from figures.render import render
 
-    from cli.content import drawable
-
-    found = render(name, drawable(name, inputs, out=out, report=reporter(quiet)), file)
+    found = render(name, drawable(name, inputs, out=out, studies=studies, report=reporter(quiet)), out=file)
     emit_json({"figure": str(file), "source_hash": found}) if as_json else click.echo(str(file))

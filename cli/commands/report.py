@@ -24,12 +24,12 @@ def command(
         mechlab report runs/moleflow-0a1b2c3d4e5f --out report.html
     """
     from figures.page.reading import report_content
-    from figures.page.report import report
+    from figures.page.report import write
     from mechlab.study.answer import named, refuse_no_ops
 
     paths = [named(text, out) for text in inputs]
     refuse_no_ops([path for path in paths if (path / "run.json").exists()])
-    report(report_content(paths, title=title), file)
+    write(report_content(paths, title=title), out=file)
     emit_json({"report": str(file)}) if as_json else click.echo(str(file))
     if is_opened:
         click.launch(str(file))

@@ -69,6 +69,12 @@ QUANTITIES: tuple[Entry, ...] = (
         source=_NOTES,
         target=f"{_ROOM}.offline:record_checkpoint",
     ),
+    Entry(
+        name="image",
+        summary="trivial statistics of the raw images (grey levels), which need no model; from a run",
+        source="inventory P37",
+        target=f"{_ROOM}.session:record_run",
+    ),
 )
 
 # "norm": Euclidean, over the channel axis of activations and over all elements of parameters (float64);
@@ -85,4 +91,5 @@ REDUCTIONS: dict[str, tuple[str, ...]] = {
     "weight": ("norm",),
     "weight_delta": ("norm",),
     "score": (),
+    "image": (),
 }

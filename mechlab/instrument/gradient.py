@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mechlab.errors import MechlabError
 from mechlab.instrument.sink import DTYPES
 from mechlab.instrument.sites import find_parameters
-from mechlab.instrument.tap import Target, key_of, remove_all
+from mechlab.instrument.tap import Target, parameter_key, remove_all
 
 PARAMETER_AXES = ("fan_out", "fan_in", "height", "width")
 
@@ -45,7 +45,7 @@ class GradientTap:
 
     def key(self, name: str) -> str:
         """Return the key under which a parameter is written."""
-        return key_of("gradient", name, reduction=self.target.entry.reduction)
+        return parameter_key("gradient", name, reduction=self.target.entry.reduction)
 
     def take(self, name: str, parameter: nn.Parameter) -> None:
         """Copy a gradient; a later backward of the same step replaces it by the accumulated one."""
@@ -83,7 +83,8 @@ class GradientTap:
 
     def end(self) -> None:
         """Write and switch off."""
-        self._end()
+        if self.active:
+            self._end()
         self.active = False
 
     def remove(self) -> None:

@@ -27,6 +27,7 @@ from mechlab.specs import PlanEntry
 
 NamedLoss = Callable[[nn.Module, Tensor, int], Tensor]  # (system, batch of one image, task) -> scalar
 OF_LOSS = ("row_contribution", "patch_gradient_norm", "input_gradient", "gradient")
+OF_OUTPUTS = ("activation", "latent", "log_det")
 OF_WEIGHTS = ("weight", "weight_delta")
 INPUT = Site(name="input", module=None, axes=("item", "row", "column", "dim"))  # the features themselves
 _SCORE_AXES = {1: ("item",), 2: ("item", "adapter"), 3: ("item", "row", "column")}
@@ -110,11 +111,12 @@ def record_checkpoint(
         sites=tuple(sites),
         batch_size=batch_size,
     )
+    _check_quantities(entries)
     _check_losses(entries, job)
     kinds: list[tuple[tuple[str, ...], Callable[[_Job, Sequence[PlanEntry]], Statistics]]] = [
         (("score",), _record_scores),
         (OF_WEIGHTS, _record_weights),
-        (("activation", "latent", "log_det"), _record_outputs),
+        (OF_OUTPUTS, _record_outputs),
         (OF_LOSS, _record_gradients),
     ]
     cost = Statistics()
@@ -203,6 +205,15 @@ def _needed(system: nn.Module, entries: Sequence[PlanEntry]) -> set[str]:
             for path in find_linears(system, entry.site):
                 names |= {f"{path}.weight", f"{path}.bias"}
     return names
+
+
+def _check_quantities(entries: Sequence[PlanEntry]) -> None:
+    for entry in entries:
+        if entry.quantity not in ("score", *OF_WEIGHTS, *OF_OUTPUTS, *OF_LOSS):
+            raise MechlabError(
+                f"{entry.quantity} does not come from a checkpoint; record it from a run with 'mechlab "
+                "record'."
+            )
 
 
 def _check_losses(entries: Sequence[PlanEntry], job: _Job) -> None:

@@ -5,6 +5,7 @@ Hooks read and never write: outputs and gradients are the same bits with and wit
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +18,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from mechlab.errors import MechlabError
+from mechlab.files import remove_folder
 from mechlab.instrument.activation import ActivationTap
 from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.input_gradient import InputGradientTap
@@ -69,6 +71,7 @@ class Recorder:
         self.sink = Sink(store, grid=grid)
         self.taps: list[tuple[PlanEntry, Tap]] = []
         self.steps = 0
+        self.due: set[PlanEntry] = set()  # entries that a step was due for
         self._entered = self._seconds = 0.0
         self._silent: tuple[str, ...] = ()
 
@@ -87,18 +90,17 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the hooks off, also after an error; a plan entry that never wrote is a MechlabError."""
+        """Take the hooks off, also after an error; an entry that was due and wrote nothing is an error."""
         self._silent = tuple(key for _, tap in self.taps for key in tap.keys if key not in tap.fired)
-        idle = [entry for entry, tap in self.taps if not tap.fired]
+        idle = [entry for entry, tap in self.taps if entry in self.due and not tap.fired]
         self._detach()
         self._seconds = perf_counter() - self._entered
         if kind is None and idle:
             entry = idle[0]
             raise MechlabError(
                 f"nothing was recorded of {entry.quantity} at '{entry.site}' in {self.steps} steps: its "
-                "modules did "
-                "not run, no gradient reached them, or its schedule was never due; change the site or "
-                "'every'."
+                "modules "
+                "did not run, or no gradient reached them; choose another site."
             )
 
     def begin(
@@ -118,6 +120,7 @@ class Recorder:
         for entry, tap in self.taps:
             if step is None or is_due(step, every=entry.every):
                 tap.begin()
+                self.due.add(entry)
 
     def end(self) -> None:
         """Close the step: gradients and weights are written now, so call it after the optimiser."""
@@ -203,15 +206,18 @@ def record(
     for a loop that calls nothing.
     """
     create = import_module("mechlab.recording.writer").Writer.create
-    named = {"provenance": {"model": type(model).__name__}}
+    folder, named = Path(path), {"provenance": {"model": type(model).__name__}}
     # The recorder comes first, so that a plan that does not fit leaves no recording behind.
-    with (
-        Recorder(model, plan, sites=sites, grid=grid) as recorder,
-        create(Path(path), attributes=named) as writer,
-        _counted(model, recorder),
-    ):
-        recorder.sink.store = writer
-        yield recorder
+    with Recorder(model, plan, sites=sites, grid=grid) as recorder:
+        try:
+            with create(folder, attributes=named) as writer:
+                recorder.sink.store = writer
+                with _counted(model, recorder):
+                    yield recorder
+                writer.note({"overhead": asdict(recorder.statistics)})
+        finally:
+            if recorder.sink.store is not None and not recorder.sink.bytes:
+                remove_folder(folder)  # this call made it, and it holds nothing
 
 
 @contextmanager

@@ -7,11 +7,12 @@ else. Source: Goodfellow 2015 (arXiv:1510.01799); numerics notes, "Per-patch gra
 exact).
 """
 
+from collections import deque
 from functools import partial
-from weakref import ref
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
 from mechlab.errors import MechlabError
 from mechlab.instrument.log_det import site_axes
@@ -69,10 +70,12 @@ class RowContributionTap:
                 "'gradient' instead, or leave the layer out."
             )
         self.called.add(name)
-        later = self.target.sink.timed(partial(self.meet, name, module.bias is not None, self.norms.of(rows)))
-        output.register_hook(later)  # type: ignore[no-untyped-call]
+        inputs = self.norms.of(rows)
+        output.register_hook(
+            self.target.sink.timed(partial(self.meet, name, module.bias is not None, inputs))
+        )  # type: ignore[no-untyped-call]
 
-    def meet(self, name: str, has_bias: bool, inputs: Tensor, gradient: Tensor) -> None:
+    def meet(self, name: str, has_bias: bool, inputs: "Norm", gradient: Tensor) -> None:
         """Multiply the norms of input rows and output gradients."""
         if name in self.answered:
             raise MechlabError(
@@ -80,17 +83,23 @@ class RowContributionTap:
             )
         self.answered.add(name)
         outputs = self.norms.of(gradient)
-        if not self.is_total:
-            self._write(key_of(self.quantity, name), inputs * outputs)
-            return
-        factor = inputs.double().square()
-        squares = self.target.sink.folded((factor + 1 if has_bias else factor) * outputs.double().square())
-        if self.squares is not None and self.squares.shape != squares.shape:
+        if self.is_total:
+            self._add(name, inputs.squares, outputs.squares, has_bias=has_bias)
+        else:
+            self._write(key_of(self.quantity, name), inputs.values * outputs.values)
+
+    def _add(self, name: str, inputs: Tensor, outputs: Tensor, *, has_bias: bool) -> None:
+        inputs, outputs = self.target.sink.folded(inputs), self.target.sink.folded(outputs)
+        if self.squares is None:
+            self.squares = torch.zeros_like(inputs)
+        elif self.squares.shape != inputs.shape:
             raise MechlabError(
-                f"'{name}' sees rows of shape {tuple(squares.shape)} and the layers before it "
+                f"'{name}' sees rows of shape {tuple(inputs.shape)} and the layers before it "
                 f"{tuple(self.squares.shape)}; a total needs layers with the same rows, so choose those."
             )
-        self.squares = squares if self.squares is None else self.squares + squares
+        self.squares.addcmul_(inputs, outputs)
+        if has_bias:
+            self.squares.add_(outputs)
 
     def _write(self, key: str, values: Tensor) -> None:
         sink = self.target.sink
@@ -112,29 +121,49 @@ class RowContributionTap:
         if self.squares is not None:
             self._write(self.keys[0], self.squares.sqrt())
         self.active, self.squares = False, None
+        self.norms.clear()
 
     def remove(self) -> None:
         """Take the hooks off."""
         remove_all(self.removals)
 
 
-class RowNorms:
-    """Euclidean norms of rows, computed once for a tensor that several layers share."""
+class Norm:
+    """The norms of a tensor's rows, and their squares in float64 once they are asked for."""
 
-    def __init__(self) -> None:
-        """Know nothing."""
-        self.known: dict[int, tuple[ref[Tensor], int, Tensor]] = {}
-
-    def of(self, rows: Tensor) -> Tensor:
-        """Return the norm over the last axis, in float32 at least."""
-        found = self.known.get(id(rows))
-        if found is not None and found[0]() is rows and found[1] == rows._version:
-            return found[2]
+    def __init__(self, rows: Tensor) -> None:
+        """Take the norm over the last axis, in float32 at least."""
         exact = rows.detach()
-        norm: Tensor = torch.linalg.vector_norm(
-            exact if exact.dtype == torch.float64 else exact.float(), dim=-1
-        )
-        self.known[id(rows)] = (ref(rows), rows._version, norm)
+        is_double = exact.dtype == torch.float64
+        self.values: Tensor = torch.linalg.vector_norm(exact if is_double else exact.float(), dim=-1)
+        self._squares: Tensor | None = None
+
+    @property
+    def squares(self) -> Tensor:
+        """The squared norms."""
+        if self._squares is None:
+            self._squares = self.values.double().square()
+        return self._squares
+
+
+class RowNorms:
+    """Norms that are computed once for a tensor which several layers share.
+
+    A layer and its low-rank branch read one tensor and get one gradient. The last few tensors are held for
+    that; holding all of them would keep every activation's gradient alive until the step ends.
+    """
+
+    def __init__(self, *, held: int = 4) -> None:
+        """Remember the norms of the last `held` tensors."""
+        self.known: deque[tuple[TensorWeakRef, int, Norm]] = deque(maxlen=held)
+
+    def of(self, rows: Tensor) -> Norm:
+        """Return the norms of a tensor as it is now."""
+        for held, version, norm in self.known:
+            if held() is rows and version == rows._version:
+                return norm
+        norm = Norm(rows)
+        self.known.append((TensorWeakRef(rows), rows._version, norm))
         return norm
 
     def clear(self) -> None:

@@ -134,7 +134,7 @@ class Sink:
         self.store.append(key, array, axes=axes, coordinates=coordinates, unit=unit, attributes=None)
         self.seconds_blocked += perf_counter() - began
 
-    def folded(self, values: Shaped[Tensor, "row *rest"]) -> Shaped[Tensor, "item *rest"]:
+    def folded(self, values: Shaped[Tensor, "row *rest"]) -> Shaped[Tensor, "item *folded"]:
         """Return values with flattened patches (batch-major) folded back to images, rows and columns.
 
         Only the first axis is folded, and only where its length is a multiple of the images of the batch.

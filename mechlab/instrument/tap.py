@@ -53,6 +53,11 @@ def key_of(quantity: str, site: str, *, reduction: str | None = None) -> str:
     return f"{quantity}_{reduction}/{place}" if reduction else f"{quantity}/{place}"
 
 
+def parameter_key(quantity: str, name: str, *, reduction: str | None = None) -> str:
+    """Return the key of a parameter: a parameter called weight has the name of its module."""
+    return key_of(quantity, name.removesuffix(".weight"), reduction=reduction)
+
+
 def output_axes(site: Site, shape: Sequence[int], *, model: nn.Module) -> tuple[str, ...]:
     """Return the axes of a site's tensor: as the site says, or guessed from its shape.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from mechlab.errors import MechlabError
 from mechlab.instrument.gradient import parameter_axes
 from mechlab.instrument.sites import find_parameters
-from mechlab.instrument.tap import Target, key_of
+from mechlab.instrument.tap import Target, parameter_key
 
 
 class WeightTap:
@@ -43,7 +43,7 @@ class WeightTap:
 
     def key(self, name: str) -> str:
         """Return the key under which a parameter is written."""
-        return key_of(self.target.entry.quantity, name, reduction=self.target.entry.reduction)
+        return parameter_key(self.target.entry.quantity, name, reduction=self.target.entry.reduction)
 
     def write(self) -> None:
         """Write the parameters as they are now."""

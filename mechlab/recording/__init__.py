@@ -5,8 +5,7 @@ This package is the only door to HDF5. It knows no model, no quantity and no pro
 
 from mechlab.recording.pack import pack
 from mechlab.recording.quantity import Quantity
-from mechlab.recording.reader import Recording, open  # noqa: A004 - mechlab.recording.open(path) is the public name
-from mechlab.recording.tree import describe
+from mechlab.recording.reader import Recording, open
 from mechlab.recording.writer import Writer
 
-__all__ = ["Quantity", "Recording", "Writer", "describe", "open", "pack"]
+__all__ = ["Quantity", "Recording", "Writer", "open", "pack"]

@@ -43,7 +43,7 @@ class Backlog:
         self.dropped_batches = 0
 
     def put(self, batch: Batch) -> bool:
-        """Queue rows; False when they were dropped. Rows larger than the limit pass when nothing else waits."""
+        """Queue rows; False when they were dropped. Rows above the limit pass when nothing waits."""
         with self._changed:
             if self._is_full(batch) and self._policy == "block":
                 start = time.monotonic()
@@ -53,8 +53,8 @@ class Backlog:
             if self._is_full(batch):
                 if self._policy == "error":
                     raise MechlabError(
-                        f"the recorder's queue is full ({self._bytes} of {self._limit} bytes wait for the disk); "
-                        "record less or less often, raise limit_bytes, or choose the policy 'block' or 'drop'."
+                        f"the recorder's queue is full ({self._bytes} of {self._limit} bytes wait); "
+                        "record less often, raise limit_bytes, or choose the policy 'block' or 'drop'."
                     )
                 self.dropped_rows += len(batch.values.values)
                 self.dropped_batches += 1

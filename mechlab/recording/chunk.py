@@ -1,7 +1,7 @@
 """Whole chunks with their checksum, written past HDF5's chunk cache.
 
 The Fletcher-32 filter of HDF5 checks each chunk whenever any reader touches it. `write_direct_chunk` skips
-the filters, so the checksum is computed here. Source: HDF5 file format, filter 3; design notes, "Recording overhead".
+the filters, so the checksum is computed here. Source: HDF5 file format, filter 3.
 """
 
 import itertools
@@ -41,13 +41,10 @@ def _folded(value: int) -> int:
 def chunk_shape(shape: tuple[int, ...], itemsize: int, *, limit: int = CHUNK_BYTES) -> tuple[int, ...]:
     """Return a chunk of at most `limit` bytes: whole rows, as equal as possible; a row too large is split."""
     chunk = list(shape)
-    for axis in range(len(chunk)):
-        rest = math.prod(chunk[axis + 1 :]) * itemsize
-        parts = math.ceil(chunk[axis] * rest / limit)
-        if parts <= 1:
-            break
-        chunk[axis] = max(1, math.ceil(chunk[axis] / parts))
-        if chunk[axis] > 1:
+    for axis, length in enumerate(shape):
+        fit = max(1, limit // (math.prod(chunk[axis + 1 :]) * itemsize))
+        chunk[axis] = math.ceil(length / math.ceil(length / fit))
+        if fit > 1:
             break
     return tuple(chunk)
 
@@ -89,6 +86,13 @@ def write_rows(data: h5py.Dataset, start: int, values: np.ndarray) -> None:
         block[tuple(slice(n) for n in piece.shape)] = piece
         scratch[size:].view("<u4")[0] = fletcher32(scratch[:size])
         data.id.write_direct_chunk((start + corner[0], *corner[1:]), scratch)
+
+
+def bare_scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:
+    """Create a dimension that has a length but no values, as netCDF tools expect it."""
+    scale = group.create_dataset(axis, shape=(length,), dtype=np.float32)  # never written: takes no room
+    scale.make_scale(f"This is a netCDF dimension but not a netCDF variable.{length:10d}")
+    return scale
 
 
 def write_whole(group: h5py.Group, name: str, column: Column) -> h5py.Dataset:

@@ -55,7 +55,7 @@ class Commits:
             with writing(self._folder):
                 while self._serve():
                     pass
-        except BaseException as fault:  # noqa: BLE001 - whatever it is, the caller must hear of it
+        except BaseException as fault:
             self._give_up(fault)
 
     def _give_up(self, fault: BaseException) -> None:

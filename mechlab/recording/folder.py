@@ -29,8 +29,9 @@ def survey(folder: Path) -> Log:
         if number <= last.get(rank, -1):
             continue
         if number != last.get(rank, -1) + 1:
+            lacking = segment_name(rank, last.get(rank, -1) + 1)
             raise MechlabError(
-                f"'{folder}' lacks {segment_name(rank, last.get(rank, -1) + 1)} but holds {segment_name(rank, number)}; "
+                f"'{folder}' lacks {lacking} but holds {segment_name(rank, number)}; "
                 "restore the missing segment from a copy or record again."
             )
         adopted.append(_adopted(folder, rank, number, str(log.attributes["run_id"])))
@@ -45,7 +46,7 @@ def check_digests(folder: Path, log: Log) -> None:
         path = folder / segment.name
         if segment.sha256 is not None and sha256_file(path) != segment.sha256:
             raise MechlabError(
-                f"'{path}' does not match its SHA-256 in the manifest; restore it from a copy or record again."
+                f"'{path}' does not match its SHA-256 in the manifest; restore a copy or record again."
             )
 
 

@@ -41,10 +41,10 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One array as it is stored: little-endian numbers or fixed-length UTF-8, and whether it means booleans."""
+    """One array as it is stored: little-endian numbers or fixed-length UTF-8."""
 
     values: np.ndarray
-    is_bool: bool = False
+    is_bool: bool = False  # uint8 that means booleans
 
     @property
     def kind(self) -> str:

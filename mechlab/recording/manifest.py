@@ -1,6 +1,7 @@
 """The manifest: one checksummed line an event, only ever appended, and the segments that it leaves alive.
 
-Kinds of lines: "recording" (first), "segment", "rewind", "facts", "statistics". Source: docs/recording.md, "Manifest".
+Kinds of lines: "recording" (first), "segment", "rewind", "facts", "statistics".
+Source: docs/recording.md, "Manifest".
 """
 
 import fcntl

@@ -1,6 +1,7 @@
 """HDF5 files opened for reading: what is refused, and what a fault is called.
 
-Only hard links to plain data sets of numbers or UTF-8 text are followed. Source: docs/recording.md, "What is refused".
+Only hard links to plain data sets of numbers or UTF-8 text are followed.
+Source: docs/recording.md, "What is refused".
 """
 
 from collections import OrderedDict
@@ -18,9 +19,9 @@ _OPEN_AT_ONCE = 16
 
 def damaged(path: Path, what: str, fault: Exception) -> MechlabError:
     """Return the sentence for a part of a file that cannot be read."""
-    reason = str(fault).split("\n")[0].strip("'\"")
+    reason = str(fault.args[0] if fault.args else fault).split("\n")[0]
     return MechlabError(
-        f"cannot read {what} in '{path}': the file is damaged ({reason}); restore it from a copy or record again."
+        f"cannot read {what} in '{path}': the file is damaged ({reason}); restore a copy or record again."
     )
 
 
@@ -35,7 +36,7 @@ def open_hdf5(path: Path) -> h5py.File:
     except (OSError, RuntimeError) as fault:
         reason = str(fault).split("\n")[0]
         raise MechlabError(
-            f"'{path}' is truncated, damaged or no HDF5 file ({reason}); restore it from a copy or record again."
+            f"'{path}' is truncated, damaged or no HDF5 file ({reason}); restore a copy or record again."
         ) from fault
 
 
@@ -46,7 +47,7 @@ def open_recording(path: Path) -> h5py.File:
         if get_text(file, "format") != FORMAT:
             raise MechlabError(f"'{path}' is an HDF5 file but no recording; give a file written by mechlab.")
         check_version(_plain(file.attrs.get("version")), path)
-    except (OSError, RuntimeError, ValueError, TypeError) as fault:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as fault:
         file.close()
         raise damaged(path, "the root attributes", fault) from fault
     except MechlabError:
@@ -106,7 +107,7 @@ def child_group(group: h5py.Group, name: str) -> h5py.Group:
     _check_link(group, name)
     node = group[name]
     if not isinstance(node, h5py.Group):
-        raise KeyError(f"'{name}' is no group")
+        raise KeyError(f"its '{name}' is no group")
     return node
 
 
@@ -115,12 +116,12 @@ def child_data(group: h5py.Group, name: str) -> h5py.Dataset:
     _check_link(group, name)
     node = group[name]
     if not isinstance(node, h5py.Dataset):
-        raise KeyError(f"'{name}' is no data set")
+        raise KeyError(f"its '{name}' is no data set")
     where = f"'{node.name}' in '{group.file.filename}'"
     is_text = h5py.check_string_dtype(node.dtype) is not None
     if node.dtype.kind not in "iufS" and not is_text:
         raise MechlabError(
-            f"{where} holds {node.dtype} ({_kind(node)}); only numbers and UTF-8 text are read: record it again."
+            f"{where} holds {node.dtype} ({_kind(node)}); only numbers and UTF-8 text are read."
         )
     if node.external or node.is_virtual:
         raise MechlabError(
@@ -138,7 +139,7 @@ def _kind(node: h5py.Dataset) -> str:
 def _check_link(group: h5py.Group, name: str) -> None:
     link = group.get(name, getlink=True)
     if link is None:
-        raise KeyError(f"'{name}' is absent")
+        raise KeyError(f"there is no '{name}' in it")
     if not isinstance(link, h5py.HardLink):
         kind = "external" if isinstance(link, h5py.ExternalLink) else "soft"
         raise MechlabError(

@@ -1,6 +1,7 @@
 """Consolidation of a folder of segments into one recording.h5, which netCDF tools also read.
 
-Atomic: until the rename the segments are the recording, from then on the file is. Source: docs/recording.md, "Packing".
+Atomic: until the rename the segments are the recording, from then on the file is.
+Source: docs/recording.md, "Packing".
 """
 
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import numpy as np
 
 from mechlab.errors import MechlabError
 from mechlab.files import lock
-from mechlab.recording.chunk import chunk_shape, create, write_rows, write_whole
+from mechlab.recording.chunk import bare_scale, chunk_shape, create, write_rows, write_whole
 from mechlab.recording.folder import check_digests, survey
 from mechlab.recording.format import FORMAT, PACKED, START_LOCK, VALUES, VERSION, put_json, put_text, stored
 from mechlab.recording.items import write_items
@@ -22,7 +23,6 @@ from mechlab.recording.segment import LIBVER, describe_values, rank_and_number, 
 
 _CHUNK_BYTES = 1024**2  # smaller than in segments: a reader asks for a few rows
 _COPY_BYTES = 8 * 1024**2
-_NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable."
 
 
 def pack(folder: Path) -> Path:
@@ -131,8 +131,7 @@ def _attach_scales(
             scale = first
             scale.make_scale(axis)
         else:
-            scale = group.create_dataset(axis, shape=(length,), dtype=np.float32)
-            scale.make_scale(f"{_NO_VARIABLE}{length:10d}")
+            scale = bare_scale(group, axis, length)
         data.dims[index].attach_scale(scale)
         if index == 0:
             for name in group:

@@ -38,7 +38,7 @@ def reading(path: Path, what: str) -> Iterator[None]:
 class Quantity:
     """Values of one key with their axes, unit and coordinates; nothing is read before it is asked for.
 
-    `quantity[index]` takes a row number, a slice, or an array of row numbers or booleans along the first axis.
+    `quantity[index]` takes rows along the first axis: a number, a slice, an array of numbers or booleans.
     """
 
     def __init__(self, key: str, parts: Sequence[Part], *, files: Files) -> None:

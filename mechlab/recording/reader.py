@@ -122,12 +122,10 @@ class Recording:
 
     def _packed(self) -> tuple[dict[str, Any], dict[str, tuple[Part, ...]], dict[str, float]]:
         file = self._files[self.path]
-        if "rank" in file.attrs:
-            self.close()
-            raise MechlabError(
-                f"'{self.path}' is one segment of a recording; give its folder '{self.path.parent}'."
-            )
         with reading(self.path, "the root attributes"):
+            if "rank" in file.attrs:
+                self.close()
+                raise MechlabError(f"'{self.path}' is one segment; give its folder '{self.path.parent}'.")
             attributes: dict[str, Any] = {"run_id": get_text(file, "run_id") or ""}
             attributes |= {name: get_json(file, name) for name in ("spec", "provenance", "facts")}
             statistics = dict(get_json(file, "statistics"))
@@ -143,7 +141,7 @@ class Recording:
         return {key: tuple(parts[key]) for key in sorted(parts, key=_natural)}
 
 
-def open(path: Path | str) -> Recording:  # noqa: A001 - read as recording.open
+def open(path: Path | str) -> Recording:
     """Open a recording lazily; see the module's docstring for what `path` may be."""
     path = Path(path)
     if path.is_file():

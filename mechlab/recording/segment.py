@@ -77,7 +77,8 @@ def writing(path: Path) -> Iterator[None]:
         with told(path):
             yield
     except (OSError, RuntimeError) as fault:
-        reason = str(fault).split("\n")[0]
+        number = getattr(fault, "errno", None)
+        reason = os.strerror(number) if number else str(fault).split("\n")[0]
         raise MechlabError(
             f"cannot write '{path}': {reason}; nothing half-written is left behind."
         ) from fault
@@ -98,14 +99,18 @@ class Segment:
     def __init__(self, folder: Path, *, rank: int, number: int, run_id: str) -> None:
         self.path = folder / segment_name(rank, number)
         self._part = folder / f".{self.path.name}.part"
-        self._file = h5py.File(self._part, "w", libver=LIBVER)
         self._keys: dict[str, _Rows] = {}
         self._items: list[Item] = []
-        put_text(self._file, "format", FORMAT)
-        self._file.attrs["version"] = VERSION
-        put_text(self._file, "run_id", run_id)
-        self._file.attrs["rank"] = rank
-        self._file.attrs["number"] = number
+        try:
+            self._file = h5py.File(self._part, "w", libver=LIBVER)
+            put_text(self._file, "format", FORMAT)
+            self._file.attrs["version"] = VERSION
+            put_text(self._file, "run_id", run_id)
+            self._file.attrs["rank"] = rank
+            self._file.attrs["number"] = number
+        except BaseException:
+            self._part.unlink(missing_ok=True)
+            raise
 
     def add(self, batch: Batch) -> None:
         """Take rows; large ones go to the file at once, small ones wait for company."""

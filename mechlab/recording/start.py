@@ -11,28 +11,16 @@ from typing import Any
 from mechlab.errors import MechlabError
 from mechlab.files import canonical_json, lock
 from mechlab.recording.folder import enter_orphans, remove_unused, survey
-from mechlab.recording.format import PACKED, START_LOCK, kind_of
+from mechlab.recording.form import Form, form_of
+from mechlab.recording.format import PACKED, START_LOCK
 from mechlab.recording.items import read_items
 from mechlab.recording.manifest import MANIFEST, Log, append_line, create_manifest, mend_manifest
 from mechlab.recording.opened import opened
-from mechlab.recording.quantity import Quantity
 from mechlab.recording.reader import Recording
 from mechlab.recording.reader import open as open_recording
 from mechlab.recording.segment import sync, writing
 from mechlab.recording.unpack import unpack
 from mechlab.specs import Item
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """What must not change between the rows of one key."""
-
-    axes: tuple[str, ...]
-    tail: tuple[int, ...]  # lengths of the axes after the first
-    kind: str  # type of the values
-    unit: str
-    coordinates: dict[str, str]  # name -> type
-    attributes: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +36,16 @@ class Start:
     items: tuple[Item, ...] = ()
 
 
+def check_free(folder: Path) -> None:
+    """Refuse a folder whose recording is complete."""
+    if (folder / PACKED).exists():
+        raise _taken(folder)
+
+
 def created(folder: Path, *, attributes: dict[str, Any], rank: int) -> Start:
     """Begin a recording, or join one as another rank. The caller holds the rank's lock."""
     head = _head(attributes)
-    if (folder / PACKED).exists():
-        raise _taken(folder)
+    check_free(folder)
     with writing(folder), lock(folder / START_LOCK):
         if not (folder / MANIFEST).exists():
             create_manifest(folder, head)
@@ -66,7 +59,7 @@ def created(folder: Path, *, attributes: dict[str, Any], rank: int) -> Start:
 
 
 def resumed(folder: Path, *, position: int, rank: int, attributes: dict[str, Any] | None) -> Start:
-    """Go on after the first `position` segments of a rank; later ones are dropped. The caller holds its lock."""
+    """Go on after the first `position` segments of a rank; later ones are dropped. The rank is locked."""
     if (
         attributes is not None
         and position == 0
@@ -96,18 +89,6 @@ def resumed(folder: Path, *, position: int, rank: int, attributes: dict[str, Any
         position=len(alive),
         forms=forms,
         items=tuple(items),
-    )
-
-
-def form_of(quantity: Quantity) -> Form:
-    """Return the form of what is recorded under a key."""
-    return Form(
-        axes=quantity.axes,
-        tail=quantity.shape[1:],
-        kind=kind_of(quantity.dtype),
-        unit=quantity.unit,
-        coordinates={name: kind_of(values.dtype) for name, values in quantity.coordinates.items()},
-        attributes=quantity.attributes,
     )
 
 
@@ -141,7 +122,7 @@ def _check_same(folder: Path, recorded: dict[str, Any], head: dict[str, Any]) ->
     for name in ("run_id", "spec"):
         if recorded[name] != head[name]:
             raise MechlabError(
-                f"'{folder}' holds a recording with another {name}; record into a new folder or remove this one."
+                f"'{folder}' holds a recording with another {name}; choose a new folder or remove this one."
             )
 
 

@@ -3,21 +3,24 @@
 For `mechlab inspect`. Links are named and never followed; values are not read.
 """
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
 
-from mechlab.errors import MechlabError
-from mechlab.recording.format import FORMAT, get_text
+from mechlab.recording.format import FORMAT, get_text, kind_of
 from mechlab.recording.opened import open_hdf5
 from mechlab.recording.quantity import Quantity, reading
 from mechlab.recording.reader import Recording
 from mechlab.recording.reader import open as open_recording
 from mechlab.result import plain
 
+_WIDTH = 100  # characters of an attribute that are shown
 
-def describe(path: Path | str) -> dict[str, Any]:
+
+def tree(path: Path | str) -> dict[str, Any]:
     """Return the tree of a recording (folder or file) or of another HDF5 file.
 
     Every node has `name`, `kind` ("recording", "group", "data set" or "link") and `attributes`; groups have
@@ -25,13 +28,40 @@ def describe(path: Path | str) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_file():
-        with open_hdf5(path) as file:
+        with open_hdf5(path) as file, reading(path, "the tree"):
             is_recording = get_text(file, "format") == FORMAT and "rank" not in file.attrs
             if not is_recording:
-                with reading(path, "the tree"):
-                    return _group(file, path.name) | {"kind": "HDF5 file", "bytes": path.stat().st_size}
+                return _group(file, path.name) | {"kind": "HDF5 file", "bytes": path.stat().st_size}
     with open_recording(path) as recording:
         return _recording(recording)
+
+
+def lines(node: dict[str, Any], *, depth: int = 0) -> Iterator[str]:
+    """Give the tree of `tree` as lines of text, two blanks a level."""
+    indent = "  " * depth
+    words = [node["name"], f"({node['kind']})" if node["kind"] not in ("group", "data set") else ""]
+    if node["kind"] == "data set":
+        axes = node["axes"] or [""] * len(node["shape"])
+        shape = " × ".join(
+            f"{axis} {length}".strip() for axis, length in zip(axes, node["shape"], strict=True)
+        )
+        words += [f"[{shape}]", node["dtype"], node["unit"] or ""]
+        words += ["by " + ", ".join(node["coordinates"])] if node.get("coordinates") else []
+    words += [f"{node[name]} {name}" for name in ("items", "segments") if node.get(name)]
+    words += [_size(node["bytes"])] if "bytes" in node else []
+    yield indent + "  ".join(word for word in words if word)
+    for name, value in node["attributes"].items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield f"{indent}  @{name} = {text if len(text) <= _WIDTH else text[: _WIDTH - 1] + '…'}"
+    for child in node.get("children", ()):
+        yield from lines(child, depth=depth + 1)
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count} B"
 
 
 def _recording(recording: Recording) -> dict[str, Any]:
@@ -57,14 +87,14 @@ def _recording(recording: Recording) -> dict[str, Any]:
 
 
 def _quantity(quantity: Quantity) -> dict[str, Any]:
-    coordinates = {name: str(values.dtype) for name, values in quantity.coordinates.items()}
+    coordinates = {name: kind_of(values.dtype) for name, values in quantity.coordinates.items()}
     return {
         "name": quantity.key.partition("/")[2],
         "kind": "data set",
         "attributes": quantity.attributes,
         "shape": list(quantity.shape),
         "axes": list(quantity.axes),
-        "dtype": "str" if quantity.dtype.kind == "U" else quantity.dtype.name,
+        "dtype": kind_of(quantity.dtype),
         "unit": quantity.unit,
         "bytes": quantity.nbytes,
         "coordinates": coordinates,

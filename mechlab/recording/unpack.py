@@ -12,7 +12,6 @@ from mechlab.errors import MechlabError
 from mechlab.recording.format import PACKED, get_json, stored
 from mechlab.recording.manifest import Committed, append_line, append_segment, create_manifest
 from mechlab.recording.opened import opened
-from mechlab.recording.pack import remove_segments
 from mechlab.recording.quantity import reading
 from mechlab.recording.reader import Recording
 from mechlab.recording.segment import Batch, Segment, sync, writing

@@ -18,12 +18,14 @@ from mechlab.errors import MechlabError
 from mechlab.files import canonical_json, lock
 from mechlab.recording.backlog import Backlog, Flush, Policy
 from mechlab.recording.commits import Commits
-from mechlab.recording.format import Column, check_axes, split_key, stored
+from mechlab.recording.form import Form, check_form
+from mechlab.recording.format import Column, stored
+from mechlab.recording.items import identity
 from mechlab.recording.manifest import append_line
 from mechlab.recording.pack import lock_name
 from mechlab.recording.pack import pack as pack_folder
 from mechlab.recording.segment import Batch, writing
-from mechlab.recording.start import Form, Start, created, resumed
+from mechlab.recording.start import Start, check_free, created, resumed
 from mechlab.specs import Item
 
 LIMIT_BYTES = 256 * 1024**2
@@ -87,6 +89,7 @@ class Writer:
 
         `attributes` are JSON values: run_id, spec and provenance become root attributes, all others facts.
         """
+        check_free(folder)
         with _locked(folder, rank) as locks:
             start = created(folder, attributes=attributes, rank=rank)
             return cls(
@@ -113,6 +116,8 @@ class Writer:
 
         With `attributes`, a recording of another run is refused, and at position 0 an absent one is created.
         """
+        if attributes is None and not folder.is_dir():
+            raise MechlabError(f"'{folder}' does not exist; give the folder of a recording.")
         with _locked(folder, rank) as locks:
             start = resumed(folder, position=position, rank=rank, attributes=attributes)
             return cls(
@@ -153,7 +158,7 @@ class Writer:
     ) -> None:
         """Hand over rows of a key; the arrays are copied before this returns.
 
-        `axes` name the dimensions of `values`; rows lie along the first. Every coordinate has one value a row.
+        `axes` name the dimensions of `values`; rows lie along the first. Coordinates have one value a row.
         `attributes` are JSON values, given with a key's first rows. What the key fixed once must not change.
         """
         began = time.monotonic()
@@ -168,7 +173,7 @@ class Writer:
 
     def items(self, table: Sequence[Item]) -> None:
         """Declare the item table; a table that was declared before may only be extended."""
-        if list(table[: len(self._table)]) != self._table:
+        if [identity(item) for item in table[: len(self._table)]] != [identity(item) for item in self._table]:
             raise ValueError(f"the item table must begin with the {len(self._table)} items declared before")
         new = list(table[len(self._table) :])
         if new:
@@ -216,7 +221,8 @@ class Writer:
         try:
             self.close(pack=False)
         except MechlabError as second:
-            fault.add_note(f"while the recording was closed: {second}")
+            if str(second) != str(fault):
+                fault.add_note(f"while the recording was closed: {second}")
 
     def _flushed(self, *, is_last: bool) -> None:
         flush = Flush(threading.Event(), is_last)
@@ -245,7 +251,7 @@ class Writer:
             attributes=known.attributes if known and attributes is None else attributes or {},
         )
         if known is None:
-            _check_form(key, form, ndim=values.ndim)
+            check_form(key, form, ndim=values.ndim)
         elif form != known:
             raise ValueError(f"rows of {key!r} changed their form: {form} after {known}")
         self._check_coordinates(key, len(values), columns)
@@ -270,16 +276,6 @@ class Writer:
         item = columns.get("item")
         if item is not None and self._table and rows and int(item.values.max()) >= len(self._table):
             raise ValueError(f"{key!r} names item {int(item.values.max())} of a table of {len(self._table)}")
-
-
-def _check_form(key: str, form: Form, *, ndim: int) -> None:
-    split_key(key)
-    if ndim != len(form.axes) or ndim == 0 or 0 in form.tail:
-        raise ValueError(
-            f"{key!r}: axes {form.axes} for values of {ndim} dimensions with rows of shape {form.tail}"
-        )
-    check_axes(form.axes, tuple(form.coordinates))
-    canonical_json(form.attributes)
 
 
 @contextmanager

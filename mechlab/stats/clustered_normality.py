@@ -1,8 +1,8 @@
 """W2 to N(0, 1) of patches that come in images: in one pass, without the bias of few images, with its null.
 
-For one direction with distribution F, W2² is E[x²] + 1 - 2 ∫ φ(Φ⁻¹(F(t))) dt. Pooled patches of n images are off
-N(0, 1) by chance, the more the patches of an image agree; the jackknife over images takes that bias (of order
-1/n) out. Sources: Villani 2003 (W2 in one dimension); Quenouille 1956 (jackknife).
+For one direction with distribution F, W2² is E[x²] + 1 - 2 ∫ φ(Φ⁻¹(F(t))) dt. Pooled patches of n images are
+off N(0, 1) by chance, the more the patches of an image agree; the jackknife over images takes that bias (of
+order 1/n) out. Sources: Villani 2003 (W2 in one dimension); Quenouille 1956 (jackknife).
 """
 
 import numpy as np

@@ -1,8 +1,7 @@
 """Between which bounds does the mean over units lie? Student t below 20 units, studentised bootstrap from 20.
 
 The unit is the image, the class or the seed, never the patch. Sources: Student 1908; Efron 1979; Hall 1988
-and DiCiccio & Efron 1996 (the studentised bootstrap is second-order exact, percentile and BCa are anti-
-conservative for few units).
+(the studentised bootstrap is second-order exact, the percentile one is not). Why so: docs/statistics.md.
 """
 
 from typing import NamedTuple

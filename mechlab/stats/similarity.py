@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
-from scipy.linalg import subspace_angles
-
-_ROWS = 1024  # rows a product in single precision; sums over such blocks are double
+from scipy.linalg import orth
 
 
 class CKA:
@@ -18,7 +16,7 @@ class CKA:
 
     Rows must be the same inputs in the same order through both. Patches of one image are no independent
     rows: compare over images, or over runs, when an interval is wanted. Both sides are shifted by the mean of
-    their first chunk, which the estimator does not notice and rounding does.
+    their first chunk, which the estimator does not notice and rounding does. All sums are double precision.
     """
 
     def __init__(self) -> None:
@@ -41,7 +39,7 @@ class CKA:
             raise ValueError(
                 f"rows of widths {x.shape[1]} and {y.shape[1]} after {self._pairs[0].cross.shape}"
             )
-        a, b = _shifted(x, self._shifts[0]), _shifted(y, self._shifts[1])
+        a, b = x.astype(np.float64) - self._shifts[0], y.astype(np.float64) - self._shifts[1]
         q, r = _squares(a), _squares(b)
         if not (np.isfinite(q).all() and np.isfinite(r).all()):
             raise ValueError("representations must be finite")
@@ -85,10 +83,20 @@ def principal_angles(
     """Return the principal angles between the column spaces of `a` and `b`, in radians, ascending.
 
     0 is a shared direction, pi/2 an orthogonal one; there are as many as the smaller space has dimensions.
-    Columns need not be orthogonal. Raises ValueError for different heights or values not finite.
+    Columns need not be orthogonal. Sines and cosines are both taken, so small and right angles alike are
+    exact to rounding. Raises ValueError for different heights, values not finite or a space of zeros.
     """
-    angles: np.ndarray = np.sort(subspace_angles(a.astype(np.float64), b.astype(np.float64)))
-    return angles
+    if a.shape[0] != b.shape[0]:
+        raise ValueError(f"columns of height {a.shape[0]} and {b.shape[0]}; both need the same space")
+    large, small = orth(a.astype(np.float64)), orth(b.astype(np.float64))
+    if not large.size or not small.size:
+        raise ValueError("a space of zeros has no directions")
+    if large.shape[1] < small.shape[1]:
+        large, small = small, large
+    inside = large.T @ small
+    cosines = np.linalg.svd(inside, compute_uv=False)  # descending
+    sines = np.linalg.svd(small - large @ inside, compute_uv=False)[::-1]  # ascending
+    return np.asarray(np.arctan2(sines, cosines))
 
 
 @dataclass(slots=True)
@@ -111,12 +119,9 @@ class _Pair:
 
     def add(self, a: np.ndarray, q: np.ndarray, b: np.ndarray, r: np.ndarray) -> None:
         """Take in rows with their squared norms q (of a) and r (of b)."""
-        step = len(a) if a.dtype == b.dtype == np.float64 else _ROWS
-        for start in range(0, len(a), step):
-            rows = slice(start, start + step)
-            self.cross += a[rows].T @ b[rows]
-        self.sum_a += a.sum(axis=0, dtype=np.float64)
-        self.sum_b += b.sum(axis=0, dtype=np.float64)
+        self.cross += a.T @ b
+        self.sum_a += a.sum(axis=0)
+        self.sum_b += b.sum(axis=0)
         self.a_by_b += r @ a
         self.b_by_a += q @ b
         self.square_a += float(q.sum())
@@ -147,14 +152,8 @@ def _mean(x: np.ndarray) -> np.ndarray:
     return np.asarray(x.mean(axis=0, dtype=np.float64))
 
 
-def _shifted(x: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Return x - shift, single precision for single or half, else double."""
-    kind = np.result_type(x.dtype, np.float32)
-    return np.asarray(x.astype(kind, copy=False) - shift.astype(kind))
-
-
 def _squares(x: np.ndarray) -> np.ndarray:
-    return np.asarray(np.einsum("sd,sd->s", x, x, dtype=np.float64))
+    return np.asarray(np.einsum("sd,sd->s", x, x))
 
 
 def _gram(x: np.ndarray) -> np.ndarray:

@@ -3,7 +3,9 @@
 Source: tail-aware loss of MoLE-Flow, (1 - weight) * mean over patches + weight * mean over the tail.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -106,3 +108,26 @@ def distance_profile(
     total = np.bincount(place, weights=values.ravel().astype(np.float64), minlength=len(_EDGES))
     means = np.where(count, total, np.nan) / np.maximum(count, 1)
     return np.asarray(means / values.mean(dtype=np.float64))
+
+
+def amplification_values(means: Mapping[str, Float[np.ndarray, " n"]]) -> Float[np.ndarray, " n"] | None:
+    """Return jackknife values of log amplification: (tail / other at weight 1) / (tail / other at weight 0).
+
+    `means` holds each image's mean input gradient `tail_1`, `other_1`, `tail_0`, `other_0`. None when one of
+    them is 0 in all images but one: without a path between patches the ratio is infinite by construction.
+    """
+    n = len(means["tail_0"])
+    totals = {name: float(np.sum(value)) for name, value in means.items()}
+    left_out = {name: totals[name] - np.asarray(value, dtype=np.float64) for name, value in means.items()}
+    if (
+        n < 2
+        or any(total <= 0 for total in totals.values())
+        or any((left <= 0).any() for left in left_out.values())
+    ):
+        return None
+
+    def amplification(of: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a number or an array
+        return np.log(of["tail_1"]) - np.log(of["other_1"]) - np.log(of["tail_0"]) + np.log(of["other_0"])
+
+    pseudo: np.ndarray = n * amplification(totals) - (n - 1) * amplification(left_out)
+    return pseudo

@@ -221,4 +221,4 @@ def recordings_of(path: Path, study: Study, *, report: Report) -> list[Path]:
 
 def _made_by(path: Path) -> Any:  # noqa: ANN401 - a JSON value
     with reader.open(path) as recording:
-        return recording.attributes.get("request")
+        return recording.facts.get("request")

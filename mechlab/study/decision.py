@@ -27,7 +27,11 @@ class Decision:
 
 
 def decide(
-    values: Float[np.ndarray, " n"], *, threshold: float, claim: Literal["above", "below"], least_n: float
+    values: Float[np.ndarray, " n"],
+    *,
+    threshold: int | float,
+    claim: Literal["above", "below"],
+    least_n: int | float,
 ) -> Decision:
     """Compare the mean of independent replicates with a threshold.
 
@@ -62,7 +66,7 @@ def decide(
     )
 
 
-def side(ends: tuple[float, float], *, threshold: float, claim: Literal["above", "below"]) -> Verdict:
+def side(ends: tuple[float, float], *, threshold: int | float, claim: Literal["above", "below"]) -> Verdict:
     """Return the verdict of an interval: entirely above, entirely below, or containing the threshold."""
     if ends[0] > threshold:
         return "supported" if claim == "above" else "refuted"
@@ -89,7 +93,7 @@ def describe(values: Float[np.ndarray, " n"]) -> dict[str, float | int | None]:
 
 
 def needed(
-    values: Float[np.ndarray, " n"], *, threshold: float, least_n: float, level: float = 0.95
+    values: Float[np.ndarray, " n"], *, threshold: int | float, least_n: int | float, level: float = 0.95
 ) -> int | None:
     """Return the number of replicates that would decide if the effect is as seen; None when none would."""
     if len(values) < 2:

@@ -48,7 +48,7 @@ def training(recording: Recording) -> dict[str, Any]:
 
 
 def task_names(recording: Recording) -> dict[str, str]:
-    """Return class -> its task, named by the classes of the task; each class is its own for a foreign model."""
+    """Return class -> its task, named by its classes; a foreign model has one task a class."""
     train = _train(recording)
     if train is None:
         return {item.class_name: item.class_name for item in recording.items}
@@ -75,7 +75,7 @@ def image_rows(
     return items, [rows[np.searchsorted(item, items)] for item, rows in found]
 
 
-def replicate_means(names: Sequence[str], values: Sequence[float | None]) -> Float[np.ndarray, " n"]:
+def replicate_means(names: Sequence[str], values: Sequence[int | float | None]) -> Float[np.ndarray, " n"]:
     """Return one mean a distinct name, in order of first appearance: rows of one name are one replicate.
 
     Rows whose value is None are left out.

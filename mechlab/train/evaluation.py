@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from mechlab.files import read_json, write_json
 from mechlab.metrics.class_metrics import Scoring, image_metrics, mean_metrics, pixel_metrics, trivial_auroc
-from mechlab.metrics.threshold import threshold_from_normals
+from mechlab.metrics.threshold import promised_rate, rate_above, threshold_from_normals
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import EvalSpec, TrainSpec
@@ -86,6 +86,7 @@ def class_metrics(
     """
     features = inputs.features(name, "test")
     labels = np.array([item.label for item in features.items])
+    assert features.masks is not None, "the test split has masks"
     masks = np.asarray(features.masks, dtype=bool)
     images, maps = scoring.image_scores(scores.routed), scoring.pixel_maps(scores.routed, size=masks.shape[1])
     metrics: dict[str, Any] = image_metrics(images, labels) | pixel_metrics(maps, masks)
@@ -100,14 +101,16 @@ def class_metrics(
     return metrics, images
 
 
-def decision(held: np.ndarray, tested: np.ndarray, inputs: Inputs, name: str) -> dict[str, float]:
-    """Return the threshold that held-out normals give, and its rates on the test images."""
-    threshold = threshold_from_normals(held, false_positive_rate=FALSE_POSITIVES)
+def decision(
+    held: Float[np.ndarray, " held"], tested: Float[np.ndarray, " item"], inputs: Inputs, name: str
+) -> dict[str, float]:
+    """Return the threshold that held-out normals give, what it promises, and its rates on the test images."""
+    promised = promised_rate(len(held), wanted=FALSE_POSITIVES)
+    threshold = threshold_from_normals(held, false_positive_rate=promised)
     labels = np.array([item.label for item in inputs.features(name, "test").items])
-    flagged = tested > threshold
-    rates = {"threshold": float(threshold), "held_out_normals": len(held)}
-    if (labels == 0).any():
-        rates["false_positive_rate"] = float(flagged[labels == 0].mean())
-    if (labels == 1).any():
-        rates["true_positive_rate"] = float(flagged[labels == 1].mean())
-    return rates
+    found = {"threshold": threshold, "promised_false_positive_rate": promised, "held_out_normals": len(held)}
+    for label, what in ((0, "false_positive_rate"), (1, "true_positive_rate")):
+        if (labels == label).any():
+            rate = rate_above(tested[labels == label], threshold)
+            found |= {what: rate.rate, f"{what}_low": rate.low, f"{what}_high": rate.high}
+    return found

@@ -34,6 +34,7 @@ def save(
     """Write images (uint8), masks (bool), maps (float32, one a pixel), scores, labels and defects as one .npz."""
     picked = chosen([item.defect for item in features.items], scores)
     items = [features.items[index] for index in picked]
+    assert features.masks is not None, "the test split has masks"
     stream = io.BytesIO()
     np.savez_compressed(
         stream,

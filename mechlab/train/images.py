@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
 
@@ -17,14 +16,20 @@ from mechlab.files import read_json, staged_folder, write_bytes
 from mechlab.metrics.class_metrics import Scoring
 from mechlab.runs.folder import RunFolder
 from mechlab.train.devices import fabric
-from mechlab.train.scoring import BATCH, score
+from mechlab.train.scoring import score
 from mechlab.train.session import Plan, Report, plan_of, restore, silent
 
 COLUMNS = ("image", "score", "threshold", "anomalous", "task", "classes")
 
 
 def score_folder(
-    run: RunFolder, folder: Path, target: Path, *, task: int | None, device: str = "auto", report: Report = silent
+    run: RunFolder,
+    folder: Path,
+    target: Path,
+    *,
+    task: int | None,
+    device: str = "auto",
+    report: Report = silent,
 ) -> list[dict[str, Any]]:
     """Score every image below `folder`; `target` gets scores.csv and maps/, whole or not at all.
 
@@ -36,11 +41,15 @@ def score_folder(
         raise MechlabError(f"'{target}' exists; give a folder that is not there yet with --out.")
     plan = plan_of(run)
     if task is not None and task >= len(plan.spec.tasks):
-        raise MechlabError(f"task {task} is unknown; run '{run.name}' has tasks 0 to {len(plan.spec.tasks) - 1}.")
+        raise MechlabError(
+            f"task {task} is unknown; run '{run.name}' has tasks 0 to {len(plan.spec.tasks) - 1}."
+        )
     report(f"{len(files)} images, run {run.name}")
     maps, routes = patch_maps(plan, files, task=task, device=device)
     settings = plan.evaluation
-    scoring = Scoring(aggregation=settings.aggregation, value=settings.aggregation_value, sigma=settings.sigma)
+    scoring = Scoring(
+        aggregation=settings.aggregation, value=settings.aggregation_value, sigma=settings.sigma
+    )
     thresholds = task_thresholds(plan)
     rows: list[dict[str, Any]] = []
     for file, value, route in zip(files, scoring.image_scores(maps), routes, strict=True):
@@ -86,11 +95,11 @@ def patch_maps(
 def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndarray, "item row column dim"]]:
     """Yield frozen features of image files, a batch at a time."""
     read = import_module("reproductions.datasets.pictures").read_image
-    normalised = import_module("reproductions.backbones.timm_features").normalised
-    for start in range(0, len(files), BATCH):
-        pictures = np.stack([read(file, plan.inputs.image_size) for file in files[start : start + BATCH]])
-        with torch.inference_mode():
-            yield plan.inputs.extractor(normalised(pictures)).float().cpu().numpy()
+    extraction = import_module("reproductions.backbones.extraction")
+    for start in range(0, len(files), extraction.BATCH):
+        chunk = files[start : start + extraction.BATCH]
+        pictures = np.stack([read(file, plan.inputs.image_size) for file in chunk])
+        yield extraction.extracted(pictures, plan.inputs.extractor)
 
 
 def task_thresholds(plan: Plan) -> list[float | None]:

@@ -22,8 +22,8 @@ class Features(Protocol):
 
     spec: FeatureSpec
     values: Float[np.ndarray, "item row column dim"]
-    masks: Bool[np.ndarray, "item height width"]
-    thumbnails: UInt8[np.ndarray, "item 64 64 3"]
+    masks: Bool[np.ndarray, "item height width"] | None  # of the test split
+    thumbnails: UInt8[np.ndarray, "item side side 3"]
     mean: Float[np.ndarray, " item"]
     std: Float[np.ndarray, " item"]
     items: tuple[Item, ...]
@@ -60,11 +60,19 @@ class Inputs:
         rows, columns = self.extractor.grid
         return int(rows), int(columns)
 
+    def items(self, class_name: str, split: Split) -> tuple[Item, ...]:
+        """Return the images of a class and split; a split without images is a sentence."""
+        found = tuple(item for item in self.dataset.items(class_name) if item.split == split)
+        if not found:
+            raise MechlabError(
+                f"class '{class_name}' of {self.dataset.name} has no {split} images; add some."
+            )
+        return found
+
     def spec(self, class_name: str, split: Split) -> FeatureSpec:
         """Return the FeatureSpec of a class and split; its features need not be there yet."""
-        found = import_module("reproductions.backbones.cache").spec(
-            self.dataset, class_name, split, self.extractor, image_size=self.image_size, dim=self.dim
-        )
+        feature_spec = import_module("reproductions.backbones.cache").feature_spec
+        found = feature_spec(self.dataset.name, self.items(class_name, split), self.extractor.origin)
         assert isinstance(found, FeatureSpec)
         return found
 
@@ -73,9 +81,8 @@ class Inputs:
         key = (class_name, split)
         if key not in self.loaded:
             compute = import_module("reproductions.backbones.cache").features
-            self.loaded[key] = compute(
-                self.spec(class_name, split), self.dataset, self.extractor, root=self.cache
-            )
+            items = self.items(class_name, split)
+            self.loaded[key] = compute(self.dataset, items, self.extractor, root=self.cache / "features")
         return self.loaded[key]
 
     def fitting(self, task: int) -> Float[np.ndarray, "item row column dim"]:

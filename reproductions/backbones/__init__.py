@@ -1,1 +1,1 @@
-"""Frozen backbones: any timm network by name, its weights, patch features of one width, and their shared cache."""
+"""Frozen backbones: any timm network by name, its weights, its patch features, and their shared cache."""

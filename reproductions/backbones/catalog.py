@@ -1,4 +1,4 @@
-"""The backbones that `--backbone` is documented for, as a torch-free list; any other timm name works as well."""
+"""The backbones that `--backbone` is documented for, torch-free; any other timm name works as well."""
 
 from mechlab.systems import Entry
 
@@ -13,7 +13,7 @@ BACKBONES: tuple[Entry, ...] = (
     Entry(
         name="embedded",
         id="M35",
-        summary="ResNet-18, stages 1 to 3 in half precision, shipped with the package: layer1, layer2, layer3",
+        summary="ResNet-18, conv1 and stages 1 to 3 in half precision, shipped with the package",
         source="torchvision ResNet-18 IMAGENET1K_V1, BSD-3-Clause",
         target=_TARGET,
     ),

@@ -23,7 +23,9 @@ def fetched(backbone: str, repository: str | None) -> Path:
         return Path(cached)
     try:
         if not any(os.environ.get(name) for name in _PROXIES):
-            socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)  # the hub's client would retry for a minute
+            socket.getaddrinfo(
+                urlsplit(constants.ENDPOINT).hostname, 443
+            )  # the hub's client would retry for a minute
         return Path(hf_hub_download(repository, _FILE))
     except (OSError, HfHubHTTPError, ValueError) as fault:
         raise MechlabError(

@@ -11,27 +11,37 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def pooled(maps: Float[Tensor, "batch channel row column"], dim: int) -> Float[Tensor, "batch {dim} row column"]:
+def pooled(
+    maps: Float[Tensor, "batch channel row column"], dim: int
+) -> Float[Tensor, "batch {dim} row column"]:
     """Reduce the 3 x 3 neighbourhoods of a feature map to `dim` channels; zeros lie beyond the border."""
     return _grouped(maps, dim) if maps.shape[1] % dim == 0 else _unfolded(maps, dim)
 
 
-def _grouped(maps: Float[Tensor, "batch channel row column"], dim: int) -> Float[Tensor, "batch dim row column"]:
+def _grouped(
+    maps: Float[Tensor, "batch channel row column"], dim: int
+) -> Float[Tensor, "batch dim row column"]:
     """The cheap way, exact where `dim` divides the number of channels."""
     return functional.avg_pool2d(maps.unflatten(1, (dim, -1)).mean(dim=2), 3, stride=1, padding=1)
 
 
-def _unfolded(maps: Float[Tensor, "batch channel row column"], dim: int) -> Float[Tensor, "batch dim row column"]:
+def _unfolded(
+    maps: Float[Tensor, "batch channel row column"], dim: int
+) -> Float[Tensor, "batch dim row column"]:
     """The general way: bins of the flattened (channel, 3, 3) axis, `dim` of them."""
     neighbours = functional.unfold(maps, 3, padding=1)  # (batch, channel * 9, row * column)
     bins = functional.adaptive_avg_pool1d(neighbours.transpose(1, 2), dim)
     return bins.transpose(1, 2).unflatten(2, maps.shape[2:])
 
 
-def narrowed(maps: Float[Tensor, "batch channel row column"], dim: int) -> Float[Tensor, "batch dim row column"]:
-    """Reduce tokens to `dim` channels by the mean of adjacent ones; no neighbourhood, attention has seen it."""
-    return functional.adaptive_avg_pool1d(maps.flatten(2).transpose(1, 2), dim).transpose(1, 2).unflatten(
-        2, maps.shape[2:]
+def narrowed(
+    maps: Float[Tensor, "batch channel row column"], dim: int
+) -> Float[Tensor, "batch dim row column"]:
+    """Reduce tokens to `dim` channels by the mean of adjacent ones; attention has seen the neighbours."""
+    return (
+        functional.adaptive_avg_pool1d(maps.flatten(2).transpose(1, 2), dim)
+        .transpose(1, 2)
+        .unflatten(2, maps.shape[2:])
     )
 
 

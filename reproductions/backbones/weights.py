@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from, and whether they fit: a file, a folder, the hub, the package, or a seed.
+"""Where a backbone's weights come from and whether they fit: a file, a folder, the package, or a seed.
 
 Files are read without executing anything in them: safetensors, or torch files as plain tensors.
 """
@@ -78,13 +78,15 @@ def read(path: Path) -> dict[str, Tensor]:
         ) from fault
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as fault:
         raise MechlabError(
-            f"weight file '{path}' is damaged or of another kind ({str(fault).splitlines()[0]}); fetch it again."
+            f"weight file '{path}' is damaged or of another kind ({type(fault).__name__}); fetch it again."
         ) from fault
     for wrapper in ("state_dict", "model"):
         if isinstance(found, Mapping) and isinstance(found.get(wrapper), Mapping):
             found = found[wrapper]
     if not isinstance(found, Mapping) or not found or not all(isinstance(v, Tensor) for v in found.values()):
-        raise MechlabError(f"weight file '{path}' holds no table of tensors; give the state_dict of a timm model.")
+        raise MechlabError(
+            f"weight file '{path}' holds no table of tensors; give the state_dict of a timm model."
+        )
     return {str(name): value.float() if value.is_floating_point() else value for name, value in found.items()}
 
 
@@ -94,12 +96,7 @@ def checked(
     """Return the needed tensors; a missing one or one of another shape is a MechlabError that names it."""
     missing = sorted(needed - set(tensors))
     if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        stage = missing[0].split(".")[0]
-        raise MechlabError(
-            f"the weights '{source}' lack '{missing[0]}'{more}, which the asked layers need; "
-            f"ask for layers before '{stage}' with --layers, or give weights that hold it."
-        )
+        raise _incomplete(missing, tensors, source)
     for name in sorted(needed):
         got, want = tuple(tensors[name].shape), tuple(expected[name].shape)
         if got != want:
@@ -108,8 +105,25 @@ def checked(
                 "give the weights of this backbone."
             )
         if not torch.isfinite(tensors[name]).all():
-            raise MechlabError(f"tensor '{name}' of the weights '{source}' is not finite; fetch the file again.")
+            raise MechlabError(
+                f"tensor '{name}' of the weights '{source}' is not finite; fetch the file again."
+            )
     return {name: tensors[name] for name in needed}
+
+
+def _incomplete(missing: list[str], tensors: Mapping[str, Tensor], source: str) -> MechlabError:
+    """Return the error for missing tensors: a whole stage that is absent, or weights of another backbone."""
+    stages = {name.split(".")[0] for name in tensors}
+    absent = sorted({name.split(".")[0] for name in missing} - stages)
+    if absent and len(absent) < len(stages):
+        return MechlabError(
+            f"the weights '{source}' hold no {' and no '.join(absent)}, which the asked layers need; ask for "
+            f"layers before '{absent[0]}' with --layers, or give complete weights with --weights FILE."
+        )
+    more = f" and {len(missing) - 1} more tensors" if len(missing) > 1 else ""
+    return MechlabError(
+        f"the weights '{source}' lack '{missing[0]}'{more} of this backbone; give weights that were made for it."
+    )
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:

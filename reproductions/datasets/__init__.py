@@ -1,1 +1,1 @@
-"""Data sets: one adapter a file, each with `open(root)`; `catalog` lists them without importing anything heavy."""
+"""Data sets: one adapter a file, each with `open(root)`; `catalog` lists them and imports nothing heavy."""

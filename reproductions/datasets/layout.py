@@ -43,8 +43,8 @@ class LayoutDataset:
         train = _files(folder / "train" / GOOD)
         if not train:
             raise MechlabError(
-                f"class '{class_name}' has no training images: '{folder / 'train' / GOOD}' is missing or empty; "
-                "put normal images (jpg, png or bmp) there."
+                f"class '{class_name}' has no training images: '{folder / 'train' / GOOD}' is missing "
+                "or empty; put normal images (jpg, png or bmp) there."
             )
         test = [(group.name, path) for group in _folders(folder / "test") for path in _files(group)]
         if not test:
@@ -71,11 +71,13 @@ class LayoutDataset:
 
 
 def opened(root: Path | None, *, name: str, allowed: tuple[str, ...] | None = None) -> LayoutDataset:
-    """Open a root folder; `allowed` restricts the classes, otherwise every folder with train or test is one."""
+    """Open a root folder; `allowed` restricts the classes, else every folder with train or test."""
     if root is None:
         raise MechlabError(f"data set '{name}' needs a folder; give it with --root DIR.")
     if not root.is_dir():
-        raise MechlabError(f"data folder '{root}' does not exist; give the folder of the classes with --root.")
+        raise MechlabError(
+            f"data folder '{root}' does not exist; give the folder of the classes with --root."
+        )
     if (root / "train").is_dir() and not (root / "train" / "train").is_dir():
         raise MechlabError(f"'{root}' is one class, not a folder of classes; give --root '{root.parent}'.")
     found = tuple(
@@ -87,7 +89,8 @@ def opened(root: Path | None, *, name: str, allowed: tuple[str, ...] | None = No
     if not found:
         kind = "class" if allowed is None else f"class of {name} ({', '.join(allowed)})"
         raise MechlabError(
-            f"'{root}' holds no {kind}; a class is a folder with train/good, test/<defect> and ground_truth/<defect>."
+            f"'{root}' holds no {kind}; a class is a folder with train/good, test/<defect> "
+            "and ground_truth/<defect>."
         )
     return LayoutDataset(name=name, root=root, present=found)
 

@@ -25,11 +25,15 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as picture:
             yield picture
     except FileNotFoundError as fault:
-        raise MechlabError(f"image '{path}' does not exist; check the folder, or run the command again.") from fault
+        raise MechlabError(
+            f"image '{path}' does not exist; check the folder, or run the command again."
+        ) from fault
     except PermissionError as fault:
         raise MechlabError(f"image '{path}' may not be read; change its permissions.") from fault
     except UnidentifiedImageError as fault:
-        raise MechlabError(f"'{path}' is no jpg, png or bmp image or is damaged; replace or remove it.") from fault
+        raise MechlabError(
+            f"'{path}' is no jpg, png or bmp image or is damaged; replace or remove it."
+        ) from fault
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as fault:
         raise MechlabError(f"image '{path}' is damaged ({fault}); replace or remove it.") from fault
 

@@ -1,8 +1,9 @@
 """What a task does to its features before the shared flow: the published WhiteningAdapter, and affine ones.
 
-The published adapter standardises each patch over its channels, which is singular: what follows is a density of
-the adapted features only. The affine ones are fitted to the task's training normals in closed form and do not
-train, so they are invertible and leave training no incentive to shrink its input. Source: notes L849 on, facts 1.2.
+The published adapter standardises each patch over its channels, which is singular: what follows is a density
+of the adapted features only. The affine ones are fitted to the task's training normals in closed form and do
+not train, so they are invertible and leave training no incentive to shrink its input.
+Source: notes 004 L849 on, MoLE-Flow facts 1.2.
 """
 
 import math
@@ -13,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+
+from mechlab.errors import MechlabError
 
 CHUNK = 16  # images; statistics are summed over chunks so that a memory map is never held whole
 
@@ -62,7 +65,7 @@ class WhiteningAdapter(nn.Module):
         """Do nothing: it has no statistics."""
 
     def distance_from_identity(self) -> Float[Tensor, ""]:
-        """Return mean (gamma - 1)² + mean beta², the notes' regulariser on task 0 (the public code never calls it)."""
+        """Return mean (gamma - 1)² + mean beta², which the notes put on task 0 and the public code never calls."""
         return (self.gamma - 1).square().mean() + self.beta.square().mean()
 
     def forward(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
@@ -73,45 +76,50 @@ class WhiteningAdapter(nn.Module):
 class AffineAdapter(nn.Module):
     """(x - centre) · matrix, fitted to the task's training normals: unit covariance, no parameters.
 
-    `centre` is the mean of each place of the grid (PaDiM, Defard et al. 2020), shrunk towards the mean over all
-    places; `matrix` is the symmetric root of the pooled inverse covariance, of all whitening matrices the one that
-    moves channels least (Kessy, Lewin & Strimmer 2018), so that channels keep their meaning from task to task.
+    `centre` is the mean of each place of the grid (PaDiM, Defard et al. 2020), shrunk towards the mean over
+    all places; `matrix` is the symmetric root of the pooled inverse covariance: of all whitening matrices the
+    one that moves channels least (Kessy, Lewin & Strimmer 2018), so channels keep their meaning.
     """
 
     centre: Float[Tensor, "row column dim"]
     matrix: Float[Tensor, "dim dim"]
 
-    def __init__(self, grid: tuple[int, int], dim: int, *, diagonal: bool, by_place: bool, ridge: float) -> None:
+    def __init__(
+        self, grid: tuple[int, int], dim: int, *, diagonal: bool, by_place: bool, ridge: float
+    ) -> None:
         super().__init__()
         self.diagonal, self.by_place, self.ridge = diagonal, by_place, ridge
         self.register_buffer("centre", torch.zeros(*grid, dim))
         self.register_buffer("matrix", torch.eye(dim))
 
     def fit(self, features: Float[np.ndarray, "item row column dim"]) -> None:
-        """Set centre and matrix, in float64 and one pass over the features for each."""
-        total = sum(_double(part).sum(axis=0) for part in _chunks(features))
-        centre = np.asarray(total) / len(features)
+        """Set centre and matrix, in float64; a covariance that cannot be inverted is a MechlabError."""
+        centre = np.zeros(features.shape[1:])
+        for part in _chunks(features):
+            centre += _double(part).sum(axis=0) / len(features)
         overall = centre.mean(axis=(0, 1))
-        if self.by_place:
-            centre = overall + self._trust(features, centre) * (centre - overall)
-        else:
-            centre = np.broadcast_to(overall, centre.shape)
+        trust = self._trust(features, centre) if self.by_place else 0.0
+        centre = overall + trust * (centre - overall)
         scatter = np.zeros((centre.shape[-1],) * 2)
         for part in _chunks(features):
             rows = (_double(part) - centre).reshape(-1, centre.shape[-1])
             scatter += rows.T @ rows
         covariance = scatter / math.prod(features.shape[:3])
         self.centre.copy_(torch.from_numpy(centre))
-        self.matrix.copy_(torch.from_numpy(_inverse_root(covariance, diagonal=self.diagonal, ridge=self.ridge)))
+        self.matrix.copy_(
+            torch.from_numpy(_inverse_root(covariance, diagonal=self.diagonal, ridge=self.ridge))
+        )
 
     def _trust(
         self, features: Float[np.ndarray, "item row column dim"], centre: Float[np.ndarray, "row column dim"]
     ) -> float:
-        """Return the weight of the places' own means: the share of their spread that is not sampling noise."""
-        squares = sum(((_double(part) - centre) ** 2).sum() for part in _chunks(features))
-        noise = float(squares) / (len(features) - 1) / centre.size / len(features) if len(features) > 1 else math.inf
-        spread = float(((centre - centre.mean(axis=(0, 1))) ** 2).mean())
-        return max(0.0, 1 - noise / spread) if spread > 0 else 0.0
+        """Return the weight of the places' own means: the share of their spread that is no sampling noise."""
+        count, spread = len(features), float(((centre - centre.mean(axis=(0, 1))) ** 2).mean())
+        if count < 2 or spread == 0:
+            return 0.0
+        squares = sum(float(((_double(part) - centre) ** 2).sum()) for part in _chunks(features))
+        noise = squares / (count - 1) / centre.size / count  # variance of a place's mean
+        return max(0.0, 1 - noise / spread)
 
     def log_det(self) -> float:
         """Return log |det matrix|: nats that a density of features has over one of adapted features."""
@@ -135,8 +143,11 @@ def _inverse_root(
 ) -> Float[np.ndarray, "dim dim"]:
     """Return the symmetric inverse root of covariance + ridge · (mean variance) · I."""
     loaded = covariance + ridge * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    if diagonal:
-        return np.diag(1 / np.sqrt(np.diag(loaded)))
-    variances, directions = np.linalg.eigh(loaded)
+    variances, directions = np.linalg.eigh(np.diag(np.diag(loaded)) if diagonal else loaded)
+    if variances[0] <= np.finfo(np.float64).eps * max(variances[-1], np.finfo(np.float64).tiny):
+        raise MechlabError(
+            "the training features of a task do not vary in some direction, so they cannot be whitened; "
+            "check that its images are not all the same, or raise adapter_ridge."
+        )
     root: Float[np.ndarray, "dim dim"] = (directions / np.sqrt(variances)) @ directions.T
     return root

@@ -1,5 +1,9 @@
-"""Every setting of a MoLE-Flow training, one commented line a key. What only changes an evaluation is not here."""
+"""Every setting of a MoLE-Flow training, one commented line a key; what only changes an evaluation is not here.
 
+In the comments `L` is a line of notes 004, `facts` the section of the MoLE-Flow facts, `ours` an addition.
+"""
+
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -9,28 +13,29 @@ from mechlab.specs import Spec
 
 def _odd(kernel: int) -> int:
     if kernel < 1 or kernel % 2 == 0:
-        raise ValueError("a kernel has an odd size, so that it has a centre; use 3, 5 or 7")
+        raise ValueError("a kernel needs an odd size, so that it has a centre; use 3, 5 or 7")
     return kernel
 
 
 OddKernel = Annotated[int, AfterValidator(_odd)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class MoLEFlowConfig(Spec):
-    """The parts of one training. `facts` = the study's code as read, `notes L` = a line of the version notes."""
+    """The parts of one training; the defaults are the corrected published sizes."""
 
-    # Position
-    position: Literal["none", "sine", "condition"] = "sine"  # added to the features (notes L2579), or given to subnets
-    position_dim: int = Field(32, gt=0, multiple_of=4)  # channels of the condition; "sine" always has D
+    # Position of a patch
+    position: Literal["none", "sine", "condition"] = "sine"  # L2579: added to features; ours: given to subnets
+    position_dim: int = Field(32, gt=0, multiple_of=4)  # channels of the condition; "sine" takes D
 
     # Input adapter, one a task
-    adapter: Literal["none", "whitening", "diagonal", "covariance"] = "whitening"  # notes L849; ours: adapter.py
-    gamma_low: float = Field(0.5, gt=0)  # factor range of "whitening" (notes L888)
-    gamma_high: float = Field(2.0, gt=0)
-    beta_limit: float = Field(2.0, gt=0)  # shift range of "whitening"
-    adapter_by_place: bool = False  # centre of the affine adapters: the mean of each place instead of one
-    adapter_ridge: float = Field(1e-3, ge=0)  # of the affine adapters, in mean variances
+    adapter: Literal["none", "whitening", "diagonal", "covariance"] = "whitening"  # L849; affine ones: ours
+    gamma_low: Positive = 0.5  # L888, range of the factor of "whitening"
+    gamma_high: Positive = 2.0
+    beta_limit: Positive = 2.0  # L888, range of the shift of "whitening"
+    adapter_by_place: bool = False  # ours: the affine adapters' centre is the mean of each place
+    adapter_ridge: float = Field(1e-3, ge=0)  # ours: added to the affine adapters' variances, in mean variances
 
     # Context mixer
     mixer: Literal["none", "depthwise"] = "none"  # facts 1.2; its Jacobian is not in the log-det
@@ -38,40 +43,40 @@ class MoLEFlowConfig(Spec):
 
     # Coupling flow
     blocks: int = Field(6, ge=0)  # facts 1.2; 0 leaves the DIA alone
-    subnet: Literal["plain", "context"] = "context"  # notes L562
-    hidden_ratio: float = Field(2.0, gt=0)  # hidden width over channels read (facts 1.2)
-    context_kernel: OddKernel = 5  # patches (notes L6162)
-    context_initial: float = Field(0.1, gt=0)  # weight of the context at the start (notes L592)
-    context_limit: float = Field(0.2, gt=0)  # its largest weight
-    clamp: float = Field(1.9, gt=0)  # largest |log s| of a channel, nats (facts 1.2)
-    global_affine: bool = False  # learned scale and offset a channel; published: fixed at 1 and 0
-    base: Literal["first-task", "shared"] = "first-task"  # what of the flow trains after task 0: nothing, or all of it
+    subnet: Literal["plain", "context"] = "context"  # L562
+    hidden_ratio: Positive = 2.0  # facts 1.2, hidden width over channels read
+    context_kernel: OddKernel = 5  # L6162, patches
+    context_initial: Positive = 0.1  # L592, weight of the context at the start
+    context_limit: Positive = 0.2  # L592, its largest weight
+    clamp: Positive = 1.9  # facts 1.2, largest |log s| of a channel, nats
+    global_affine: bool = False  # learned scale and offset a channel; the published code leaves them at 1 and 0
+    base: Literal["first-task", "shared"] = "first-task"  # when the flow's own parameters train
 
     # Low-rank branches, one a task
-    lora_rank: int = Field(64, ge=0)  # 0: none
-    lora_alpha: float = Field(1.0, gt=0)  # scaling is alpha / rank (notes L30)
-    lora_first_task: bool = True  # notes L30; v1 had none on task 0 (L12)
+    lora_rank: int = Field(64, ge=0)  # facts 1.2; 0: none
+    lora_alpha: Positive = 1.0  # L30: scaling is alpha / rank
+    lora_first_task: bool = True  # L30; none on task 0 in the first version (L12)
 
     # Deep invertible adapter, one a task
-    dia_blocks: int = Field(2, ge=0)  # notes L1014
-    dia_hidden_ratio: float = Field(0.5, gt=0)  # hidden width over D
+    dia_blocks: int = Field(2, ge=0)  # L1014
+    dia_hidden_ratio: Positive = 0.5  # L1014, hidden width over D
 
     # Loss
-    tail_weight: Share = 0.7  # notes L2367, L6162; 0 is the mean NLL
-    tail_ratio: float = Field(0.02, gt=0, le=1)  # of an image's patches
-    log_det_weight: float = Field(1e-4, ge=0)  # notes L4810: times the mean squared log-det
+    tail_weight: Share = 0.7  # L2367, L6162; 0 is the mean NLL
+    tail_ratio: float = Field(0.02, gt=0, le=1)  # L6162, of an image's patches
+    log_det_weight: float = Field(1e-4, ge=0)  # L4810, times the mean squared log-det
 
     # Optimisation
-    epochs: int = Field(60, ge=1)  # a task (facts 2)
-    batch_size: int = Field(16, ge=1)  # images
-    learning_rate: float = Field(3e-4, gt=0)  # a step
-    weight_decay: float = Field(0.01, ge=0)  # decoupled (facts 2)
-    clip_norm: float | None = Field(0.5, gt=0)  # gradient norm, nats a patch per unit
-    warmup_epochs: int = Field(0, ge=0)
-    final_learning_rate: Share = 0.01  # share of the learning rate at the last step
+    epochs: int = Field(60, ge=1)  # facts 2, a task
+    batch_size: int = Field(16, ge=1)  # facts 2, images
+    learning_rate: Positive = 3e-4  # L6162, a step
+    weight_decay: float = Field(0.01, ge=0)  # facts 2, decoupled
+    clip_norm: float | None = Field(0.5, gt=0)  # facts 2, of the gradient of the loss in nats a patch
+    warmup_epochs: int = Field(0, ge=0)  # facts 2
+    final_learning_rate: Share = 0.01  # facts 2, share of the learning rate at the last step
 
 
-# Keys that do nothing unless another key has one of these values.
+# Keys that change nothing unless another key has one of these values.
 NEEDS: dict[str, tuple[str, tuple[object, ...]]] = {
     "position_dim": ("position", ("condition",)),
     "gamma_low": ("adapter", ("whitening",)),
@@ -84,3 +89,12 @@ NEEDS: dict[str, tuple[str, tuple[object, ...]]] = {
     "context_initial": ("subnet", ("context",)),
     "context_limit": ("subnet", ("context",)),
 }
+NEEDS_POSITIVE = {"lora_alpha": "lora_rank", "lora_first_task": "lora_rank", "dia_hidden_ratio": "dia_blocks",
+                  "tail_ratio": "tail_weight"}  # fmt: skip
+
+
+def unused(config: MoLEFlowConfig, keys: Iterable[str]) -> tuple[str, ...]:
+    """Return those of a user's keys that do nothing in this configuration: each is a silent no-op."""
+    found = [key for key in keys if key in NEEDS and getattr(config, NEEDS[key][0]) not in NEEDS[key][1]]
+    found += [key for key in keys if key in NEEDS_POSITIVE and not getattr(config, NEEDS_POSITIVE[key])]
+    return tuple(sorted(found))

@@ -25,7 +25,7 @@ def empty_linear(fan_in: int, fan_out: int) -> nn.Linear:
 
 
 def start_uniform(weight: Tensor, bias: Tensor | None, *, draw: torch.Generator) -> None:
-    """Fill a weight of any Linear or convolution, and its bias, from U(-1/√fan_in, 1/√fan_in), torch's default."""
+    """Fill a weight and its bias from U(-1/√fan_in, 1/√fan_in), the default of torch's Linear."""
     bound = 1 / math.sqrt(weight[0].numel())
     with torch.no_grad():
         weight.uniform_(-bound, bound, generator=draw)

@@ -1,13 +1,12 @@
 """What a batch is trained on: every term is a mean over patches, in nats a patch.
 
-The public code sums the plain NLL over patches and averages the tail-aware one, a factor of 784 between arms of
-its ablation; here there is one reduction. Source: notes L2367 (tail), L4810 (log-det); facts 1.3.
+The public code sums the plain NLL over patches and averages the tail-aware one, a factor of 784 between arms
+of its ablation; here there is one reduction. Source: notes 004 L2367 (tail), L4810 (log-det); facts 1.3.
 """
 
 import math
 from collections.abc import Callable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 

@@ -1,7 +1,7 @@
 """The context mixer: each patch takes a share of its neighbourhood, before the flow.
 
-Trained in the first task and frozen after it. Its Jacobian is not part of the log-det: what follows is a density
-of the mixed features. Source: notes L1492 on (what happens when it is shared and trained), facts 1.2.
+Trained in the first task and frozen after it. Its Jacobian is not part of the log-det: what follows is a
+density of the mixed features. Source: notes 004 L1492 on (what happens when it trains on), facts 1.2.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Where a patch stands: the two-dimensional sine embedding.
 
-Source: notes L2579; facts 1.1 (base 10,000; the first half of the channels tells the column, the second the row;
-sine and cosine interleaved).
+Source: notes 004 L2579; facts 1.2 (base 10,000; the first half of the channels tells the column, the second
+the row; sine and cosine interleaved).
 """
 
 import math
@@ -20,7 +20,9 @@ def sine_embedding(grid: tuple[int, int], *, dim: int) -> Float[Tensor, "row col
         MechlabError: `dim` is not divisible by 4.
     """
     if dim % 4 or dim <= 0:
-        raise MechlabError(f"a sine position of {dim} channels is not possible; use a multiple of 4, or position=none.")
+        raise MechlabError(
+            f"a sine position of {dim} channels is not possible; use a multiple of 4, or position=none."
+        )
     rows, columns = grid
     rates = torch.exp(torch.arange(0, dim // 2, 2, dtype=torch.float64) * (-math.log(10_000.0) / (dim // 2)))
 

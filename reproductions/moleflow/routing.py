@@ -1,8 +1,9 @@
 """Which task an image belongs to, from the mean of its backbone features (without position).
 
-Mahalanobis distance to each task's training images with the Ledoit-Wolf shrunk covariance, or Euclidean distance to
-their mean. The published router adds 1e-5 to a covariance of rank below its size, so its distances are dominated by
-the null space; shrinkage is the correction. Source: notes L1373, L7002; facts 1.3; Ledoit & Wolf 2004.
+Mahalanobis distance to each task's training images with the Ledoit-Wolf shrunk covariance, or Euclidean
+distance to their mean. The published router adds 1e-5 to a covariance of a rank below its size, so the null
+space dominates its distances; shrinkage is the correction.
+Source: notes 004 L1373, L7002; facts 1.3; Ledoit & Wolf 2004.
 """
 
 import numpy as np
@@ -35,7 +36,7 @@ def shrunk_covariance(samples: Float[np.ndarray, "item dim"]) -> tuple[Float[np.
 
 
 class TaskStatistics(nn.Module):
-    """The mean and the inverse shrunk covariance of one task's image means; float64 buffers, nothing trains."""
+    """Mean and inverse shrunk covariance of one task's image means: float64 buffers, nothing trains."""
 
     count: Float[Tensor, ""]
     mean: Float[Tensor, " dim"]

@@ -1,9 +1,10 @@
-"""MoLE-Flow as the training loop drives it: features → position → adapter → mixer → flow + LoRA → DIA → −log p.
+"""MoLE-Flow as the loop drives it: features → position → adapter → mixer → flow + LoRA → DIA → -log p.
 
-Task and grid are arguments of every call; nothing that depends on data is shared between tasks once the first
-one has ended, unless `base` is "shared". Source: notes L2571 on, facts 1.2.
+The task is an argument of every call. Once the first task has ended nothing that tasks share changes any more,
+unless `base` is "shared". Source: notes 004 L2571 on, facts 1.2.
 """
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, Subne
 from reproductions.moleflow.losses import log_det_penalty, mean_loss, patch_nll, tail_loss
 from reproductions.moleflow.mixer import ContextMixer
 from reproductions.moleflow.position import sine_embedding
-from reproductions.moleflow.routing import ROUTERS, TaskStatistics, image_means
+from reproductions.moleflow.routing import ROUTERS, TaskStatistics
 
 PER_TASK = ("adapter", "down", "up", "dia", "router")  # modules whose children are named for tasks
 
@@ -47,7 +48,9 @@ class MoLEFlow(nn.Module):
         embedding = sine_embedding(grid, dim=place) if place else torch.zeros(*grid, 0)
         self.register_buffer("place", embedding, persistent=False)
         self.adapter = nn.ModuleDict()
-        self.mixer = ContextMixer(dim, kernel=config.mixer_kernel) if config.mixer == "depthwise" else nn.Identity()
+        self.mixer = (
+            ContextMixer(dim, kernel=config.mixer_kernel) if config.mixer == "depthwise" else nn.Identity()
+        )
         self.adapted = nn.Identity()  # a place to look: the flow's input
         self.flow = nn.ModuleList(self._block(number) for number in range(config.blocks))
         self.dia = nn.ModuleDict()
@@ -63,9 +66,13 @@ class MoLEFlow(nn.Module):
         """
         config = validated(MoLEFlowConfig, parts, what="moleflow")
         if dim < 2 or min(grid) < 1:
-            raise MechlabError(f"a flow over {dim} channels on a {grid[0]}x{grid[1]} grid is not possible; use >= 2 and >= 1.")
+            raise MechlabError(
+                f"a flow over {dim} channels on a {grid[0]}x{grid[1]} grid is not possible; use >= 2 and >= 1."
+            )
         if config.gamma_low >= config.gamma_high:
-            raise MechlabError(f"gamma_low {config.gamma_low} is not below gamma_high {config.gamma_high}; swap them.")
+            raise MechlabError(
+                f"gamma_low {config.gamma_low} is not below gamma_high {config.gamma_high}; swap them."
+            )
         return cls(config, dim=dim, grid=grid, seed=seed)
 
     def _block(self, number: int) -> CouplingBlock:
@@ -92,7 +99,12 @@ class MoLEFlow(nn.Module):
         else:
             subnet = PlainSubnet(shape, name=name, seed=self.seed)
         return CouplingBlock(
-            self.dim, subnet=subnet, clamp=config.clamp, global_affine=config.global_affine, name=name, seed=self.seed
+            self.dim,
+            subnet=subnet,
+            clamp=config.clamp,
+            global_affine=config.global_affine,
+            name=name,
+            seed=self.seed,
         )
 
     def add_task(self, task: int) -> None:
@@ -137,7 +149,7 @@ class MoLEFlow(nn.Module):
         self.adapter[str(task)].fit(features)
 
     def stage(self, task: int) -> Stage:
-        """Return the task's training: its own parameters, and the flow's and the mixer's if it is the first."""
+        """Return the task's training: its own parameters, and what tasks share if it is the first."""
         config = self.config
         scopes = {name: self._scope(name, task) for name, _ in self.named_parameters()}
         moving = tuple(name for name, scope in scopes.items() if scope != "frozen")
@@ -156,7 +168,7 @@ class MoLEFlow(nn.Module):
 
     def _scope(self, name: str, task: int) -> Scope:
         path = name.split(".")
-        for parent, child in zip(path, path[1:], strict=False):
+        for parent, child in pairwise(path):
             if parent in PER_TASK:
                 return "per-task" if child == str(task) else "frozen"
         if self.config.base == "shared":
@@ -165,7 +177,11 @@ class MoLEFlow(nn.Module):
 
     def forward(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Flowed:
         """Adapt features and map them to the latent side by the task's expert."""
-        z, place = self.adapt(batch, task=task), self._place(batch)
+        return self.to_latent(self.adapt(batch, task=task), task=task)
+
+    def to_latent(self, adapted: Float[Tensor, "batch row column dim"], *, task: int) -> Flowed:
+        """Map adapted features to the latent side: the map whose log-det is exact."""
+        z, place = adapted, self._place(adapted)
         log_dets = []
         for block in self.flow:
             z, log_det = block(z, place, task=task)
@@ -187,7 +203,9 @@ class MoLEFlow(nn.Module):
         placed = batch + self.place if self.config.position == "sine" else batch
         return self.adapted(self.mixer(self.adapter[str(task)](placed)))
 
-    def _place(self, batch: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column place"] | None:
+    def _place(
+        self, batch: Float[Tensor, "batch row column dim"]
+    ) -> Float[Tensor, "batch row column place"] | None:
         if self.config.position != "condition":
             return None
         return self.place.expand(len(batch), -1, -1, -1)
@@ -224,7 +242,7 @@ class MoLEFlow(nn.Module):
     def patch_scores(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int
     ) -> Float[Tensor, "batch row column"]:
-        """Return -log p of each patch's adapted features given the task id, in nats."""
+        """Return -log p of each patch's adapted features given the task id: `patch_nll`, in nats."""
         flowed = self(batch, task=task)
         return patch_nll(flowed.latent, flowed.log_det)
 

@@ -15,9 +15,13 @@ from mechlab.systems import load
 
 def test_a_plan_in_python_and_in_yaml_is_the_same(tmp_path):
     file = tmp_path / "plan.yaml"
-    file.write_text("- {site: 'flow.*', quantity: latent, every: 4, dtype: float16}\n- {site: '*', quantity: weight}\n")
+    file.write_text(
+        "- {site: 'flow.*', quantity: latent, every: 4, dtype: float16}\n- {site: '*', quantity: weight}\n"
+    )
     entry = {"site": "flow.*", "quantity": "latent", "every": 4, "dtype": "float16"}
-    assert read_plan(file) == read_plan([entry, PlanEntry(site="*", quantity="weight")]) == read_plan(str(file))
+    assert (
+        read_plan(file) == read_plan([entry, PlanEntry(site="*", quantity="weight")]) == read_plan(str(file))
+    )
 
 
 @pytest.mark.parametrize(
@@ -25,7 +29,9 @@ def test_a_plan_in_python_and_in_yaml_is_the_same(tmp_path):
     [
         pytest.param([], "has no entry", id="empty"),
         pytest.param(
-            [{"site": "*", "quantity": "latnt"}], "no quantity named 'latnt'. Did you mean 'latent'", id="quantity"
+            [{"site": "*", "quantity": "latnt"}],
+            "no quantity named 'latnt'. Did you mean 'latent'",
+            id="quantity",
         ),
         pytest.param([{"site": "*", "quantity": "latent", "evry": 2}], "Did you mean 'every'", id="key"),
         pytest.param([{"site": "*", "quantity": "latent", "every": 0}], "every = 0", id="schedule"),
@@ -88,7 +94,8 @@ def test_every_quantity_of_the_catalog_exists_and_names_its_reductions():
 
 def test_reading_a_plan_loads_no_torch():
     code = (
-        "import sys; from mechlab.instrument.plan import read_plan; from mechlab.instrument.catalog import QUANTITIES;"
+        "import sys; from mechlab.instrument.plan import read_plan; from mechlab.instrument.catalog "
+        "import QUANTITIES;"
         "read_plan([{'site': '*', 'quantity': 'latent'}]); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

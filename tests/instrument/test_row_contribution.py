@@ -18,7 +18,9 @@ class Memory:
 
     def append(self, key, values, *, axes, coordinates, unit, attributes=None):
         assert all(len(column) == len(values) for column in coordinates.values())
-        self.rows.setdefault(key, []).append((np.array(values), axes, {k: np.array(v) for k, v in coordinates.items()}))
+        self.rows.setdefault(key, []).append(
+            (np.array(values), axes, {k: np.array(v) for k, v in coordinates.items()})
+        )
 
     def one(self, key):
         ((values, _, _),) = self.rows[key]
@@ -38,7 +40,9 @@ class LowRank(nn.Module):
 
 def network(dtype=torch.float64):
     torch.manual_seed(0)
-    return nn.Sequential(LowRank(), nn.Tanh(), nn.Linear(4, 3), nn.ReLU(inplace=True), nn.Linear(3, 2)).to(dtype)
+    return nn.Sequential(LowRank(), nn.Tanh(), nn.Linear(4, 3), nn.ReLU(inplace=True), nn.Linear(3, 2)).to(
+        dtype
+    )
 
 
 def row_losses(output):
@@ -59,7 +63,17 @@ def naive(model, x):
     return {name: np.reshape(values, shape) for name, values in norms.items()}, np.reshape(totals, shape)
 
 
-def recorded(model, x, *, quantity="row_contribution", dtype="float64", reduction=None, site="*", grid=None, images=None):
+def recorded(
+    model,
+    x,
+    *,
+    quantity="row_contribution",
+    dtype="float64",
+    reduction=None,
+    site="*",
+    grid=None,
+    images=None,
+):
     memory = Memory()
     plan = [PlanEntry(site=site, quantity=quantity, dtype=dtype, reduction=reduction)]
     with Recorder(model, plan, memory, grid=grid) as recorder:
@@ -106,9 +120,13 @@ def test_scaling_the_loss_scales_contributions():
     model, x = network(), torch.randn(2, 3, 4, 5, dtype=torch.float64)
     one = recorded(model, x, site="4").one("row_contribution/4")
     memory = Memory()
-    with Recorder(model, [PlanEntry(site="4", quantity="row_contribution", dtype="float64")], memory) as recorder:
-        with recorder.step():
-            (3 * row_losses(model(x)).sum()).backward()
+    with (
+        Recorder(
+            model, [PlanEntry(site="4", quantity="row_contribution", dtype="float64")], memory
+        ) as recorder,
+        recorder.step(),
+    ):
+        (3 * row_losses(model(x)).sum()).backward()
     np.testing.assert_allclose(memory.one("row_contribution/4"), 3 * one, rtol=1e-12)
 
 
@@ -144,13 +162,17 @@ def test_an_input_that_is_changed_in_place_afterwards_is_seen_as_it_was():
     model, x = Overwriting().double(), torch.randn(4, 3, dtype=torch.float64)
     before = x.norm(dim=-1).numpy()
     memory = Memory()
-    with Recorder(model, [PlanEntry(site="*", quantity="row_contribution", dtype="float64")], memory) as recorder:
-        with recorder.step():
-            model.requires_grad_(False)
-            model.first.bias.requires_grad_(True)  # its weight's input is overwritten, so only the bias can train
-            model.second.bias.requires_grad_(True)
-            y = model(x)
-            y.sum().backward()
+    with (
+        Recorder(
+            model, [PlanEntry(site="*", quantity="row_contribution", dtype="float64")], memory
+        ) as recorder,
+        recorder.step(),
+    ):
+        model.requires_grad_(False)
+        model.first.bias.requires_grad_(True)  # its weight's input is overwritten, so only the bias can train
+        model.second.bias.requires_grad_(True)
+        y = model(x)
+        y.sum().backward()
     np.testing.assert_allclose(memory.one("row_contribution/first"), before * 3**0.5, rtol=1e-12)
     np.testing.assert_allclose(memory.one("row_contribution/second"), 2 * before * 3**0.5, rtol=1e-12)
 
@@ -171,12 +193,14 @@ def test_layers_that_share_a_weight_are_refused():
 
 def test_two_backward_passes_in_one_step_are_refused():
     model, memory = nn.Sequential(nn.Linear(3, 3)), Memory()
-    with pytest.raises(MechlabError, match="two backward passes went through '0'"):
-        with Recorder(model, [PlanEntry(site="0", quantity="row_contribution")], memory) as recorder:
-            with recorder.step():
-                loss = model(torch.randn(2, 3)).sum()
-                loss.backward(retain_graph=True)
-                loss.backward()
+    with (
+        pytest.raises(MechlabError, match="two backward passes went through '0'"),
+        Recorder(model, [PlanEntry(site="0", quantity="row_contribution")], memory) as recorder,
+        recorder.step(),
+    ):
+        loss = model(torch.randn(2, 3)).sum()
+        loss.backward(retain_graph=True)
+        loss.backward()
     assert not model[0]._forward_hooks
 
 
@@ -214,9 +238,13 @@ def test_fp16_contributions_carry_a_power_of_two_and_counts():
     model, x = network(torch.float32), torch.randn(2, 3, 4, 5)
     exact = recorded(model, x, dtype="float64").one("row_contribution/2")
     memory = Memory()
-    with Recorder(model, [PlanEntry(site="2", quantity="row_contribution", dtype="float16")], memory) as recorder:
-        with recorder.step():
-            (1e-9 * row_losses(model(x)).sum()).backward()
+    with (
+        Recorder(
+            model, [PlanEntry(site="2", quantity="row_contribution", dtype="float16")], memory
+        ) as recorder,
+        recorder.step(),
+    ):
+        (1e-9 * row_losses(model(x)).sum()).backward()
     ((values, _, coordinates),) = memory.rows["row_contribution/2"]
     assert values.dtype == np.float16
     scale = coordinates["scale"]

@@ -63,7 +63,7 @@ def test_a_named_site_at_a_module_that_is_absent_is_refused():
 
 @pytest.mark.parametrize("find", [find_linears, find_parameters], ids=["linears", "parameters"])
 def test_a_pattern_that_matches_nothing_is_refused(find):
-    with pytest.raises(MechlabError, match="no (site|parameter) named 'flow"):
+    with pytest.raises(MechlabError, match=r"no (site|parameter) named 'flow"):
         find(small_model(), "flow.*")
 
 
@@ -77,7 +77,7 @@ def test_an_unknown_site_gets_the_nearest_name_and_only_a_few_known_ones():
 def test_linears_are_found_at_and_below_the_matching_modules():
     assert list(find_linears(small_model(), "2")) == ["2.0"]
     assert list(find_linears(small_model(), "*")) == ["0", "2.0"]
-    with pytest.raises(MechlabError, match="no Linear layer is at or below site '3'; choose one of: 0, 2.0"):
+    with pytest.raises(MechlabError, match=r"no Linear layer is at or below site '3'; choose one of: 0, 2.0"):
         find_linears(small_model(), "3")
 
 

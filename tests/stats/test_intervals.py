@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom, ttest_1samp
 
+from mechlab.stats import intervals
 from mechlab.stats.intervals import (
     BOOTSTRAP_FROM,
     Interval,
@@ -30,7 +31,7 @@ def test_the_t_interval_equals_scipy(rng, n, level):
 
 @pytest.mark.parametrize("n", [2, 3, 6, 19])
 def test_the_t_interval_covers_and_its_false_positives_are_five_percent(rng, n):
-    repeats = 4000
+    repeats = 2500
     missed = sum(mean_interval(row).excludes(1.0) for row in rng.normal(1.0, 2.0, (repeats, n)))
     assert within(missed, repeats, 0.05)
 
@@ -46,9 +47,9 @@ def test_the_bootstrap_covers_skewed_units_where_t_does_not(rng):
     repeats = 1500
     sample = rng.exponential(1.0, (repeats, 20))
     missed = sum(cluster_bootstrap(row, draws=600, seed=i).excludes(1.0) for i, row in enumerate(sample))
-    missed_by_t = sum(mean_interval(row).excludes(1.0) for row in sample)
+    missed_by_t = sum(mean_interval(row).excludes(1.0) for row in rng.exponential(1.0, (4000, 20)))
     assert within(missed, repeats, 0.045, 0.065)
-    assert missed_by_t > binom.ppf(1 - 1e-4, repeats, 0.05)
+    assert missed_by_t > binom.ppf(1 - 1e-4, 4000, 0.05)
 
 
 @pytest.mark.parametrize(("n", "least"), [(3, 0.18), (5, 0.11)])
@@ -107,8 +108,11 @@ def test_a_larger_level_is_wider_and_a_seed_repeats(rng):
     assert cluster_bootstrap(values, seed=5) != cluster_bootstrap(values, seed=6)
 
 
-def test_memory_blocks_do_not_change_the_draws(rng):
-    assert cluster_bootstrap(rng.standard_normal(1500), draws=1000).high < 0.2  # three blocks
+def test_memory_blocks_do_not_change_the_draws(rng, monkeypatch):
+    values = rng.standard_normal(25)
+    whole = cluster_bootstrap(values, draws=500)
+    monkeypatch.setattr(intervals, "_BLOCK", 25 * 60)  # 60 draws a block, the last one shorter
+    assert cluster_bootstrap(values, draws=500) == whole
 
 
 def test_equal_units_give_a_point_and_a_single_odd_one_falls_back_to_t():

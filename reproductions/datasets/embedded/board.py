@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reproductions.datasets.embedded.canvas import SIZE, Canvas, Ink, Point, Pose
+from reproductions.datasets.embedded.canvas import SIZE, Canvas, Ink, Number, Point, Pose
 from reproductions.datasets.embedded.flaw import Flaw, Picture, scratched, stained
 from reproductions.datasets.embedded.texture import noise
 
@@ -20,10 +20,10 @@ class Component:
 
     kind: str  # chip, resistor, capacitor or can
     at: Point
-    size: tuple[float, float]
+    size: Point
 
 
-def _row(kind: str, size: tuple[float, float], *places: Point) -> tuple[Component, ...]:
+def _row(kind: str, size: Point, *places: Point) -> tuple[Component, ...]:
     return tuple(Component(kind=kind, at=place, size=size) for place in places)
 
 
@@ -31,7 +31,9 @@ LAYOUT = (
     *_row("chip", (44, 38), (120, 106)),
     *_row("chip", (34, 20), (42, 46), (188, 112)),
     *_row("chip", (18, 30), (116, 42)),
-    *_row("resistor", (22, 10), (176, 34), (176, 54), (176, 76), (100, 174), (138, 174), (46, 192), (70, 150)),
+    *_row(
+        "resistor", (22, 10), (176, 34), (176, 54), (176, 76), (100, 174), (138, 174), (46, 192), (70, 150)
+    ),
     *_row("capacitor", (11, 23), (36, 96), (58, 96), (80, 92), (148, 196)),
     *_row("can", (26, 26), (38, 148), (184, 178)),
 )
@@ -78,7 +80,10 @@ def paint(rng: np.random.Generator, flaw: Flaw) -> Picture:
         if number == wrong and flaw.kind == "missing":
             continue
         if number == wrong:
-            shift, turn = shift + flaw.rng.choice([-1, 1], 2) * flaw.rng.uniform(2.0, 5.0, 2), _twist(flaw.rng)
+            shift, turn = (
+                shift + flaw.rng.choice([-1, 1], 2) * flaw.rng.uniform(2.0, 5.0, 2),
+                _twist(flaw.rng),
+            )
         at = component.at[0] + float(shift[0]), component.at[1] + float(shift[1])
         _body(canvas, component, at=at, turn=turn)
     if flaw.kind == "bridge":
@@ -87,7 +92,7 @@ def paint(rng: np.random.Generator, flaw: Flaw) -> Picture:
     inside = np.zeros((SIZE, SIZE))
     inside[20:-20, 20:-20] = 1.0
     if flaw.kind == "scratch":
-        return scratched(picture, flaw.rng, where=inside, depth=80.0)
+        return scratched(picture, flaw.rng, where=inside, depths=(110.0, 130.0))
     if flaw.kind == "burn":
         return stained(picture, flaw.rng, where=inside, colour=SOOT, strength=0.75)
     return picture
@@ -125,7 +130,7 @@ def _body(canvas: Canvas, component: Component, *, at: Point, turn: float) -> No
     width, height = component.size
     cosine, sine = float(np.cos(turn)), float(np.sin(turn))
 
-    def part(right: float, down: float, size: tuple[float, float], ink: Ink) -> None:
+    def part(right: Number, down: Number, size: Point, ink: Ink) -> None:
         place = (at[0] + cosine * right - sine * down, at[1] + sine * right + cosine * down)
         canvas.box(place, size, ink, turn=turn)
 
@@ -160,4 +165,6 @@ def _bridge(canvas: Canvas, rng: np.random.Generator) -> None:
     first = int(rng.integers(half - 1)) + half * int(rng.integers(2))
     (x, top), (_, bottom) = pins[first], pins[first + 1]
     for place in np.linspace(top - 1.0, bottom + 1.0, 5):
-        canvas.disc((x + float(rng.uniform(-1.0, 1.0)), float(place)), float(rng.uniform(3.0, 4.2)), (205, 205, 198))
+        canvas.disc(
+            (x + float(rng.uniform(-1.0, 1.0)), float(place)), float(rng.uniform(3.0, 4.2)), (205, 205, 198)
+        )

@@ -14,7 +14,8 @@ SIZE = 224  # pixels of a picture, square
 FINE = 3  # pixels of the drawing for each pixel of the picture, along one axis
 
 Ink = int | tuple[int, int, int]
-Point = tuple[float, float]
+Number = int | float
+Point = tuple[Number, Number]  # (x, y), or (width, height)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

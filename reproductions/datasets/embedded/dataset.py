@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from mechlab.errors import MechlabError, unknown
-from mechlab.specs import Item
+from mechlab.specs import Item, Split
 from reproductions.datasets.embedded.render import PARTS, Coordinates, render
 from reproductions.datasets.pictures import resized, resized_mask
 
@@ -29,13 +29,12 @@ class EmbeddedDataset:
         """Return the pictures of a class, training split first; nothing is rendered."""
         if class_name not in PARTS:
             raise unknown("class of the data set 'embedded'", class_name, PARTS)
-        train = [("train", "good", number) for number in range(TRAIN)]
-        good = [("test", "good", number) for number in range(GOOD)]
-        defects = sorted(PARTS[class_name].DEFECTS)
-        bad = [("test", defect, number) for defect in defects for number in range(EACH_DEFECT)]
+        kinds: list[tuple[Split, str, int]] = [("train", "good", TRAIN), ("test", "good", GOOD)]
+        kinds += [("test", defect, EACH_DEFECT) for defect in sorted(PARTS[class_name].DEFECTS)]
         return tuple(
             _item(Coordinates(class_name=class_name, split=split, defect=defect, number=number))
-            for split, defect, number in (*train, *good, *bad)
+            for split, defect, count in kinds
+            for number in range(count)
         )
 
     def image(self, item: Item, size: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -50,7 +49,9 @@ class EmbeddedDataset:
 def open(root: Path | None) -> EmbeddedDataset:
     """Open the embedded data set, which needs no folder."""
     if root is not None:
-        raise MechlabError(f"the data set 'embedded' is rendered and reads no folder; leave out --root '{root}'.")
+        raise MechlabError(
+            f"the data set 'embedded' is rendered and reads no folder; leave out --root '{root}'."
+        )
     return EmbeddedDataset()
 
 
@@ -68,7 +69,15 @@ def _item(at: Coordinates) -> Item:
 
 
 def _coordinates(item: Item) -> Coordinates:
-    parts = item.image.removeprefix(PREFIX).split("/")
-    if not item.image.startswith(PREFIX) or len(parts) != 4 or parts[0] not in PARTS or not parts[3].isdecimal():
-        raise ValueError(f"{item.image!r} is no picture of the embedded data set")
-    return Coordinates(class_name=parts[0], split=parts[1], defect=parts[2], number=int(parts[3]))
+    number = item.image.rpartition("/")[2]
+    at = Coordinates(
+        class_name=item.class_name,
+        split=item.split,
+        defect=item.defect,
+        number=int(number) if number.isdecimal() else -1,
+    )
+    if item.image != f"{PREFIX}{at}" or item.sha256 != at.identity:
+        raise MechlabError(
+            f"'{item.image}' is no picture that this version of mechlab renders; make the run again."
+        )
+    return at

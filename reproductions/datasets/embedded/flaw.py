@@ -28,24 +28,31 @@ def spot(rng: np.random.Generator, where: Cover) -> tuple[float, float]:
     return float(rows[chosen]) + 0.5, float(columns[chosen]) + 0.5
 
 
-def scratched(picture: Picture, rng: np.random.Generator, *, where: Cover, depth: float) -> Picture:
-    """Draw a bright or dark bent line of 36 to 60 pixels that stays on `where`."""
+def scratched(
+    picture: Picture, rng: np.random.Generator, *, where: Cover, depths: tuple[float, ...]
+) -> Picture:
+    """Draw a bent line of 42 to 66 pixels that stays on `where`, one of `depths` grey levels brighter."""
     row, column = spot(rng, where)
     heading = rng.uniform(0.0, 2 * np.pi)
     points = [(column, row)]
     for _ in range(6):
         heading += rng.normal(0.0, 0.22)
-        length = rng.uniform(6.0, 10.0)
+        length = rng.uniform(7.0, 11.0)
         column, row = column + length * np.cos(heading), row + length * np.sin(heading)
         points.append((column, row))
     canvas = Canvas(FLAT, background=0)
-    canvas.line(points, width=rng.uniform(1.6, 2.8), ink=255)
+    canvas.line(points, width=rng.uniform(2.2, 3.4), ink=255)
     cover = canvas.pixels() / 255 * where
-    return picture + rng.choice([-1.0, 1.0]) * depth * cover[..., None]
+    return picture + rng.choice(depths) * cover[..., None]
 
 
 def stained(
-    picture: Picture, rng: np.random.Generator, *, where: Cover, colour: tuple[float, float, float], strength: float
+    picture: Picture,
+    rng: np.random.Generator,
+    *,
+    where: Cover,
+    colour: tuple[float, float, float],
+    strength: float,
 ) -> Picture:
     """Tint a blob of 6 to 12 pixels half-axis that stays on `where`."""
     cover = blob(rng, centre=spot(rng, where), radius=(6.0, 12.0), soft=3.0) * where
@@ -54,6 +61,6 @@ def stained(
 
 def dented(picture: Picture, rng: np.random.Generator, *, where: Cover, depth: float) -> Picture:
     """Press a blob in or out: its slope catches or loses the light that comes from the upper left."""
-    height = blob(rng, centre=spot(rng, where), radius=(7.0, 11.0), soft=7.0) * where
+    height = blob(rng, centre=spot(rng, where), radius=(7.0, 11.0), soft=7.0)
     fall, run = np.gradient(height)
-    return picture + rng.choice([-1.0, 1.0]) * depth * (fall + run)[..., None]
+    return picture + rng.choice([-1.0, 1.0]) * depth * ((fall + run) * where)[..., None]

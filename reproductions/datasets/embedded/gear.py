@@ -18,12 +18,12 @@ RUST = (112.0, 66.0, 34.0)
 
 def paint(rng: np.random.Generator, flaw: Flaw) -> Picture:
     """Paint one gear in 0..255; the same generator state gives the same gear with or without a flaw."""
-    pose = Pose.drawn(rng, angle=4.0, shift=4.0)
+    pose = Pose.drawn(rng, angle=3.0, shift=4.0)
     steel = _outline(pose, flaw)
     picture = _shaded(steel, pose, rng)
     inside = (gaussian_filter(steel, 3.0) > 0.93) * steel
     if flaw.kind == "scratch":
-        return scratched(picture, flaw.rng, where=inside, depth=75.0)
+        return scratched(picture, flaw.rng, where=inside, depths=(-100.0, 90.0))
     if flaw.kind == "rust":
         return stained(picture, flaw.rng, where=inside, colour=RUST, strength=0.6)
     if flaw.kind == "dent":
@@ -43,7 +43,7 @@ def _outline(pose: Pose, flaw: Flaw) -> Cover:
     for tooth in range(TEETH):
         tip = TIP
         if tooth == broken:
-            tip = ROOT + (TIP - ROOT) * flaw.rng.uniform(0.0, 0.4)
+            tip = ROOT + (TIP - ROOT) * flaw.rng.uniform(0.0, 0.25)
         middle, half = 2 * np.pi * tooth / TEETH, 0.5 * np.pi / TEETH
         corners = ((ROOT - 4, -1.25), (tip, -0.75), (tip, 0.75), (ROOT - 4, 1.25))
         canvas.polygon([_polar(radius, middle + side * half) for radius, side in corners], 255)
@@ -60,7 +60,7 @@ def _shaded(steel: Cover, pose: Pose, rng: np.random.Generator) -> Picture:
     row, column = grid()
     ((x, y),) = pose.place([(MIDDLE, MIDDLE)])
     radius, angle = np.hypot(row - y, column - x), np.arctan2(row - y, column - x)
-    marks = np.interp(radius, np.arange(200), rng.normal(0.0, 9.0, 200))
+    marks = np.interp(radius, np.arange(200), rng.normal(0.0, 6.0, 200))
     glare = 11.0 * np.cos(2 * (angle + 0.8 + rng.uniform(-0.25, 0.25)))
     fall, run = np.gradient(gaussian_filter(steel, 1.4))
     face = 150.0 + rng.uniform(-10.0, 10.0) + marks + glare - 190.0 * (fall + run)

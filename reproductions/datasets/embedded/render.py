@@ -10,16 +10,19 @@ from types import ModuleType
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from scipy.ndimage import binary_closing, binary_fill_holes
+from scipy.ndimage import binary_closing, binary_fill_holes, label
 
 from mechlab.files import sha256_bytes
+from mechlab.specs import Split
 from reproductions.datasets.embedded import board, gear, weave
 from reproductions.datasets.embedded.camera import photograph
 from reproductions.datasets.embedded.flaw import Flaw
 
 VERSION = 1  # raise it whenever a pixel changes: it is part of the identity of every picture
 PARTS: dict[str, ModuleType] = {"gear": gear, "weave": weave, "board": board}
-VISIBLE = 12.0  # grey levels (0..255, largest of the channels) from which a difference counts as defect
+VISIBLE = 8.0  # grey levels (0..255, largest of the channels) from which a difference counts as defect
+GAP = 2  # pixels: twice as wide a gap inside a defect belongs to it
+SPECK = 8  # pixels: a smaller region beside a larger one is no part of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +30,7 @@ class Coordinates:
     """What identifies a picture; its text is also the seed of its random numbers."""
 
     class_name: str
-    split: str
+    split: Split
     defect: str  # "good" for a normal part
     number: int
 
@@ -63,7 +66,12 @@ def render(at: Coordinates) -> tuple[UInt8[np.ndarray, "height width 3"], Bool[n
 def changed(
     clean: Float[np.ndarray, "height width 3"], painted: Float[np.ndarray, "height width 3"]
 ) -> Bool[np.ndarray, "height width"]:
-    """Return where two paintings differ visibly; gaps of up to two pixels inside are filled."""
+    """Return where two paintings differ visibly, as whole patches: small gaps are filled, specks dropped."""
     visible = np.abs(painted - clean).max(axis=-1) >= VISIBLE
-    closed = binary_closing(np.pad(visible, 2), np.ones((3, 3), dtype=bool), iterations=1)[2:-2, 2:-2]
-    return np.asarray(binary_fill_holes(closed | visible), dtype=bool)
+    reach = np.ones((2 * GAP + 1, 2 * GAP + 1), dtype=bool)
+    closed = binary_closing(np.pad(visible, GAP), reach)[GAP:-GAP, GAP:-GAP]
+    regions, count = label(binary_fill_holes(closed), np.ones((3, 3), dtype=bool))
+    areas = np.bincount(regions.ravel(), minlength=count + 1)
+    keep = areas >= min(SPECK, int(areas[1:].max(initial=0)))
+    keep[0] = False
+    return np.asarray(keep[regions], dtype=bool)

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from reproductions.datasets.embedded.canvas import SIZE
+from reproductions.datasets.embedded.canvas import SIZE, Number
 
 
 def grid() -> tuple[Float[np.ndarray, "height 1"], Float[np.ndarray, "1 width"]]:
@@ -14,7 +14,7 @@ def grid() -> tuple[Float[np.ndarray, "height 1"], Float[np.ndarray, "1 width"]]
 
 
 def noise(
-    rng: np.random.Generator, *, rows: float, columns: float | None = None
+    rng: np.random.Generator, *, rows: Number, columns: Number | None = None
 ) -> Float[np.ndarray, "height width"]:
     """Return smooth noise about 0 with a deviation near 1: one random knot every `rows` x `columns` pixels.
 

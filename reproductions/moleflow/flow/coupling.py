@@ -1,7 +1,7 @@
 """One affine coupling block as functions of its inputs: no last-call state, no global generator.
 
-Equal to FrEIA's `AllInOneBlock` with SOFTPLUS scaling and hard permutation on shared weights. Source: FrEIA 0.2
-(Ardizzone et al.); facts 1.2: coefficients times 0.1, log s = clamp · tanh.
+Equal to FrEIA's `AllInOneBlock` with SOFTPLUS scaling and hard permutation on shared weights.
+Source: FrEIA 0.2 (Ardizzone et al.); facts 1.2: coefficients times 0.1, log s = clamp · tanh.
 """
 
 from typing import NamedTuple
@@ -81,7 +81,14 @@ class CouplingBlock(nn.Module):
     back: Int[Tensor, " dim"]
 
     def __init__(
-        self, dim: int, *, subnet: PlainSubnet | ContextSubnet, clamp: float, global_affine: bool, name: str, seed: int
+        self,
+        dim: int,
+        *,
+        subnet: PlainSubnet | ContextSubnet,
+        clamp: float,
+        global_affine: bool,
+        name: str,
+        seed: int,
     ) -> None:
         super().__init__()
         self.split = dim - dim // 2

@@ -1,7 +1,8 @@
 """The deep invertible adapter: a small coupling flow of the task's own, after the shared flow.
 
-Identity at the start. Source: notes L1014-1130, facts 1.2 (log s = clamp · tanh(s / clamp), halves alternate,
-no permutation). The notes split at floor(D / 2) on both sides, which fails for odd D; here the sizes follow D.
+Identity at the start. Source: notes 004 L1014 on, facts 1.2 (log s = clamp · tanh(s / clamp), halves
+alternate, no permutation). The notes split at floor(D / 2) on both sides, which fails for odd D; here the
+sizes follow D.
 """
 
 import torch
@@ -43,14 +44,17 @@ class DIABlock(nn.Module):
         """Map towards the latent side."""
         passive, active = self._parts(x)
         logarithm = self._log_scale(passive)
-        return Mapped(self._whole(passive, affine(active, logarithm, self.shift(passive))), logarithm.sum(dim=-1))
+        moved = affine(active, logarithm, self.shift(passive))
+        return Mapped(self._whole(passive, moved), logarithm.sum(dim=-1))
 
     def inverse(self, y: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
         """Map the latent side back."""
         passive, active = self._parts(y)
         return self._whole(passive, affine_inverse(active, self._log_scale(passive), self.shift(passive)))
 
-    def _log_scale(self, passive: Float[Tensor, "batch row column passive"]) -> Float[Tensor, "batch row column active"]:
+    def _log_scale(
+        self, passive: Float[Tensor, "batch row column passive"]
+    ) -> Float[Tensor, "batch row column active"]:
         return self.clamp * torch.tanh(self.log_scale(passive) / self.clamp)
 
     def _parts(self, x: Float[Tensor, "batch row column dim"]) -> tuple[Tensor, Tensor]:

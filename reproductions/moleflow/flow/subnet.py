@@ -1,7 +1,7 @@
 """The networks inside a coupling block: Linears with one low-rank branch a task, with or without context.
 
 Every product is an `nn.Linear` that is really called (`base`, `down.<task>`, `up.<task>`), so whatever hooks
-Linears sees the whole subnet. Source: notes L30 (scaling alpha / r), L562 (context); facts 1.2.
+Linears sees the whole subnet. Source: notes 004 L30 (scaling alpha / r), L562 (context); facts 1.2.
 """
 
 import math
@@ -81,7 +81,8 @@ class PlainSubnet(nn.Module):
     ) -> tuple[Float[Tensor, "batch row column active"], Float[Tensor, "batch row column active"]]:
         """Return the raw log-scale and the raw shift of each patch."""
         seen = passive if place is None else torch.cat([passive, place], dim=-1)
-        log_scale, shift = self.second(functional.relu(self.first(seen, task=task)), task=task).chunk(2, dim=-1)
+        raw = self.second(functional.relu(self.first(seen, task=task)), task=task)
+        log_scale, shift = raw.chunk(2, dim=-1)
         return log_scale, shift
 
 
@@ -90,7 +91,7 @@ class ContextSubnet(nn.Module):
 
     The context is a depthwise convolution of the passive half, zero at the start, weighted by
     alpha = limit · sigmoid(level); it makes the log-det of one patch depend on its neighbours, so only an
-    image's sum is a determinant. Source: notes L592 on, facts 1.2.
+    image's sum is a determinant. Source: notes 004 L592 on, facts 1.2.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class ContextSubnet(nn.Module):
             nn.Conv2d, passive, passive, kernel, padding=kernel // 2, groups=passive
         )
         start_zero(self.context.weight, self.context.bias)
-        share = min(max(initial / limit, 0.01), 0.99)  # of the limit (notes L592)
+        share = min(max(initial / limit, 0.01), 0.99)  # of the limit (notes 004 L592)
         self.level = nn.Parameter(torch.tensor([math.log(share / (1 - share))]))
         self.s1 = LoRALinear(2 * passive + shape.place, shape.hidden, name=f"{name}.s1", **lora)
         self.s2 = LoRALinear(shape.hidden, shape.active, name=f"{name}.s2", **lora)

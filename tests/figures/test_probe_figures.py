@@ -1,0 +1,243 @@
+"""Each probe's figure, drawn from the result that the probe itself gives of a small made-up recording."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+import probes
+from figures import style
+from figures.render import figure, known
+from mechlab import systems
+from mechlab.recording import Writer
+from mechlab.recording import open as open_recording
+from mechlab.result import Evidence, Null, Result
+from mechlab.specs import Item
+
+NAMES = (
+    "cross_task_cka",
+    "energy_rank",
+    "gaussianity",
+    "gradient_concentration",
+    "shortcut",
+    "tail_training",
+)
+GRID = (4, 4)
+MAPS = ("item", "row", "column")
+
+
+@pytest.fixture
+def record(tmp_path):
+    """Write quantities (key, values, axes, coordinates) of `images` images and measure them with a probe."""
+
+    def write(probe, quantities, *, images, seed=0, defective=0, **parts):
+        train = {"system": "moleflow", "parts": parts, "tasks": [["gear"], ["weave"]], "seed": seed}
+        attributes = {"run_id": "run", "spec": {}, "provenance": {}, "train": train}
+        items = [
+            Item(sha256=f"{at:064x}", class_name="gear", split="test", label=int(at >= images - defective),
+                 defect="scratch" if at >= images - defective else "good", image=f"embedded:gear/{at}")
+            for at in range(images)
+        ]  # fmt: skip
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        with Writer.create(folder, attributes=attributes) as writer:
+            writer.items(items)
+            for key, values, axes, coordinates in quantities:
+                arrays = {axis: np.asarray(value) for axis, value in coordinates.items()}
+                writer.append(key, values, axes=axes, coordinates=arrays, unit="1")
+        with open_recording(folder) as recording:
+            return systems.probe(probe).measure(recording)
+
+    return write
+
+
+def per_image(images, **more):
+    n = np.zeros(images, np.int32)
+    return {"item": np.arange(images), "stage": n, "adapter": n} | more
+
+
+@pytest.fixture
+def judged(record, rng):
+    def gradient(name, **parts):
+        scores = rng.standard_normal((12, *GRID))
+        quantities = [("score/patch", scores, MAPS, per_image(12))]
+        for loss in ("mean", "tail:0.7:0.1", "tail:1:0.1"):
+            where = per_image(12, loss=np.array([loss] * 12))
+            for key in ("row_contribution/total", "input_gradient/adapted"):
+                quantities.append((key, np.exp(scores) + 0.1, MAPS, where))
+        return record(name, quantities, images=12, tail_ratio=0.1, **parts)
+
+    def tail_training():
+        runs = [
+            gradient("tail_training", seed=seed, tail_weight=weight)
+            for seed in (0, 1)
+            for weight in (0.0, 0.7)
+        ]
+        return Evidence.joined(runs)
+
+    def gaussianity():
+        latents = rng.standard_normal((12, *GRID, 6))
+        return record("gaussianity", [("latent/latent", latents, (*MAPS, "dim"), per_image(12))], images=12)
+
+    def energy_rank():
+        axes, last = ("stage", "fan_out", "fan_in"), {"stage": np.array([1], np.int32)}
+        runs = []
+        for seed in range(2):
+            deltas = [rng.standard_normal((1, 12, 2)) @ rng.standard_normal((1, 2, 8)) for _ in range(3)]
+            keys = [f"weight_delta/flow.{at}.subnet.s1.base.weight" for at in range(3)]
+            runs.append(record("energy_rank", [(key, delta, axes, last) for key, delta in zip(keys, deltas, strict=True)],
+                               images=0, seed=seed))  # fmt: skip
+        return Evidence.joined(runs)
+
+    def cross_task_cka():
+        runs = []
+        for seed in range(2):
+            latents = rng.standard_normal((8, *GRID, 6))
+            both = np.concatenate([latents, latents + rng.standard_normal(latents.shape)])
+            n = np.arange(16)
+            where = {"item": n % 8, "stage": np.zeros(16, np.int32), "adapter": (n // 8).astype(np.int32)}
+            keys = ("latent/latent", "latent/flow.0")
+            runs.append(record("cross_task_cka", [(key, both, (*MAPS, "dim"), where) for key in keys], images=8,
+                               seed=seed))  # fmt: skip
+        return Evidence.joined(runs)
+
+    def shortcut():
+        keys = ("image/mean", "image/std", "image/distance", "score/image")
+        quantities = [(key, rng.standard_normal(24), ("item",), per_image(24)) for key in keys]
+        return record("shortcut", quantities, images=24, defective=12)
+
+    def judge(name):
+        made = {"gradient_concentration": lambda: gradient(name), "tail_training": tail_training,
+                "gaussianity": gaussianity, "energy_rank": energy_rank, "cross_task_cka": cross_task_cka,
+                "shortcut": shortcut}[name]()  # fmt: skip
+        return systems.probe(name).judge(made)
+
+    return judge
+
+
+def drawn(result):
+    with style.house():
+        module = figure(result.probe)
+        ax = style.canvas(module.size(result))
+        module.draw(result, ax)
+        ax.get_figure().canvas.draw()
+    return ax
+
+
+def panels(ax):
+    """Every panel that is shown, also those inside others."""
+    return [one for child in ax.child_axes for one in (child, *panels(child)) if one.axison]
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.get_figure(root=True).findobj(Text) if text.get_text()]
+
+
+def test_every_probe_has_a_figure_of_its_name():
+    files = {path.stem for path in Path(probes.__path__[0]).glob("*.py")} - {"__init__"}
+    assert files and files <= set(known())
+    for name in files:
+        assert figure(name).INPUT is Result
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_panel_is_filled_by_the_tables_of_its_own_probe(judged, name):
+    result = judged(name)
+    ax = drawn(result)
+    assert not [text for text in texts(ax) if "this result has no" in text]
+    shown = panels(ax)
+    assert len(shown) >= 2
+    for panel in shown:
+        xy = np.concatenate(
+            [np.asarray(line.get_xydata(), dtype=float) for line in panel.lines if len(line.get_xdata())]
+        )
+        assert np.isfinite(xy).any(), panel.get_title(loc="left")
+        axis_labels = (panel.get_xlabel(), panel.get_ylabel())
+        assert any(axis_labels), "a panel names what its axes hold"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_effect_null_threshold_n_and_verdict_are_on_the_figure(judged, name):
+    result = judged(name)
+    ax = drawn(result)
+    title = ax.get_title(loc="left").replace("\n", " ").replace("\u00a0", " ")
+    assert title.startswith(result.verdict.capitalize())
+    assert f"n = {result.n} {result.replication}" in title
+    top = ax.child_axes[0]
+    points = {line.get_marker(): line.get_xdata() for line in top.lines if line.get_marker() in "Ds"}
+    assert points["D"][0] == result.effect
+    assert points["s"][-1] == result.null.value
+    thresholds = [line for line in top.lines if line.get_linestyle() == "--"]
+    assert len(thresholds) == (2 if name == "cross_task_cka" else 1)
+    assert top.get_xlabel() == result.unit
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("n", [0, 1])
+def test_a_result_without_effect_and_tables_is_drawn_as_undecided(make_result, name, n):
+    bare = make_result(name, verdict="undecided", effect=None, interval=None, n=n, n_to_decide=6,
+                       null=Null(kind="analytic", value=0.0))  # fmt: skip
+    told = texts(drawn(bare))
+    assert any("Undecided (about 6 images" in text.replace("\n", " ") for text in told)
+    assert any("this result has no" in text for text in told)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_huge_effect_is_drawn(make_result, name):
+    ax = drawn(make_result(name, effect=1e9, interval=(1e8, 1e10), hypothesis="word " * 200))
+    low, high = ax.child_axes[0].get_xlim()
+    assert low <= 0.0 and high >= 1e10
+    assert len(ax.get_title(loc="left").splitlines()) <= 9
+
+
+def test_the_threshold_of_a_ratio_stands_at_its_logarithm(make_result):
+    ax = drawn(make_result("gradient_concentration"))
+    (line,) = (line for line in ax.child_axes[0].lines if line.get_linestyle() == "--")
+    assert line.get_xdata()[0] == pytest.approx(np.log(1.2))
+
+
+def test_contributions_are_drawn_over_distance_beside_the_weights_alone(judged):
+    result = judged("gradient_concentration")
+    ax = drawn(result)
+    rows = [row for row in result.tables["distance"] if row["loss"] == "mean"]
+    panel = next(one for one in panels(ax) if "distance" in one.get_title(loc="left"))
+    data = [line.get_ydata() for line in panel.lines]
+    seen = [row["mean"] for row in rows if row["mean"] is not None]
+    assert any(
+        np.allclose(np.asarray(one, float)[: len(seen)], seen) for one in data if len(one) == len(rows)
+    )
+    assert panel.get_yscale() == "log"
+
+
+def test_each_seed_is_a_line_from_without_to_with(judged):
+    result = judged("tail_training")
+    panel = drawn(result).child_axes[1]
+    lines = [list(line.get_ydata()) for line in panel.lines if len(line.get_xdata()) == 2]
+    for row in result.tables["pairs"]:
+        assert [row["without"], row["with"]] in lines
+
+
+def test_every_dimension_is_counted(judged):
+    result = judged("gaussianity")
+    panel = next(
+        one for one in panels(drawn(result)) if one.get_title(loc="left") == "Each dimension of the latent"
+    )
+    assert sum(patch.get_data().values.sum() for patch in panel.patches) == len(result.tables["dims"]) == 6
+    assert panel.get_ylabel() == "dimensions (of 6)"
+
+
+def test_the_layers_stand_over_the_range_of_random_changes(judged):
+    result = judged("energy_rank")
+    panel = drawn(result).child_axes[1]
+    np.testing.assert_allclose(
+        panel.lines[0].get_ydata(), [row["ratio_mean"] for row in result.tables["layers"]]
+    )
+    assert [tick.get_text() for tick in panel.get_xticklabels()][0] == "flow.0.subnet.s1.base"
+
+
+def test_trivial_statistics_stand_over_the_range_of_permuted_labels(judged):
+    result = judged("shortcut")
+    panel = drawn(result).child_axes[1]
+    (row,) = result.tables["classes"]
+    (bar,) = panel.patches
+    assert (bar.get_y(), bar.get_y() + bar.get_height()) == pytest.approx((row["null_low"], row["null_high"]))
