@@ -142,10 +142,9 @@ def _pairs(recording: Recording, key: str) -> Iterator[tuple[dict[str, str], Sid
         classes = np.array([recording.items[item].class_name for item in items])
         for name in dict.fromkeys(classes.tolist()):
             own = classes == name
-            if own.sum() <= _SHIFTS:
+            if (count := int(own.sum())) <= _SHIFTS:
                 raise MechlabError(
-                    f"class '{name}' has {own.sum()} images in '{recording.name}'; give {_SHIFTS + 1} or more"
-                    "."
+                    f"'{recording.name}' has {count} images of class '{name}'; give {_SHIFTS + 1} or more."
                 )
             names = {"class_name": name, "adapters": f"{first}-{second}"}
             yield names, Side(key, one[own]), Side(key, other[own])

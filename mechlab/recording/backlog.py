@@ -77,6 +77,11 @@ class Backlog:
             self._changed.wait_for(lambda: bool(self._orders), timeout)
             return self._orders.popleft() if self._orders else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._orders
+
     def written(self, batch: Batch) -> None:
         """Give back the room of rows that the thread has taken over."""
         with self._changed:

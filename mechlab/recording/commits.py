@@ -38,7 +38,7 @@ class Commits:
         self._number = number
         self._due_seconds = due_seconds
         self._segment: Segment | None = None
-        self._oldest = 0.0
+        self._oldest = self._began = 0.0  # monotonic seconds: the segment's first row, the segment
         self._flush: Flush | None = None
         self._thread = threading.Thread(target=self._run, name=f"mechlab-recording-{rank}", daemon=True)
 
@@ -85,15 +85,23 @@ class Commits:
             self._backlog.written(order)
         elif isinstance(order, list):
             self._opened(time.monotonic()).add_items(order)
-        is_due = time.monotonic() >= self._oldest + self._due_seconds
-        if self._segment is not None and (is_due or self._segment.held > HELD_BYTES):
+        if self._segment is not None and (self._is_due() or self._segment.held > HELD_BYTES):
             self._commit()
         return True
+
+    def _is_due(self) -> bool:
+        """Whether the oldest row has waited long enough; after a delay the queue is taken in first.
+
+        Otherwise rows that are late already would get a segment each, and be later still.
+        """
+        now = time.monotonic()
+        is_late = now >= self._oldest + self._due_seconds
+        return is_late and (self._backlog.is_empty or now >= self._began + self._due_seconds)
 
     def _opened(self, born: float) -> Segment:
         if self._segment is None:
             self._segment = Segment(self._folder, rank=self._rank, number=self._number, run_id=self._run_id)
-            self._oldest = born
+            self._oldest, self._began = born, time.monotonic()
         return self._segment
 
     def _commit(self) -> None:

@@ -14,7 +14,7 @@ from mechlab.errors import MechlabError
 from mechlab.files import lock, sweep_parts, write_json
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.request import TrainRequest
-from mechlab.runs.settings import EvaluationSettings, InputSettings, split
+from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
 from mechlab.specs import EvalSpec, TrainSpec, validated
 from mechlab.train import determinism, evaluation
 from mechlab.train.checkpoint import load_weights
@@ -57,6 +57,7 @@ def resolve(request: TrainRequest) -> Plan:
     scored = validated(EvaluationSettings, dict(preset.evaluation) | evaluation_set, what="evaluation")
     inputs = Inputs.open(request, image_size=settings.image_size, dim=settings.dim, holdout=settings.holdout)
     parts = config.model_dump(mode="json")
+    refuse_unused(parts_set, parts=parts, needs=systems.catalog(request.system).NEEDS)
     kept = {key: value for key, value in parts.items() if key not in {"epochs", "batch_size"}}
     spec = TrainSpec(
         system=request.system,

@@ -8,7 +8,7 @@ token and without the final norm.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -73,7 +73,7 @@ class Extractor(nn.Module):
         """Names of the layers whose features are averaged."""
         return self.origin.layers
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> "Extractor":
         """Stay in evaluation mode whatever is asked: running statistics must not move."""
         del mode
         return super().train(False)

@@ -65,7 +65,7 @@ class WhiteningAdapter(nn.Module):
         """Do nothing: it has no statistics."""
 
     def distance_from_identity(self) -> Float[Tensor, ""]:
-        """Return mean (gamma - 1)² + mean beta², which the notes put on task 0 and the public code never calls."""
+        """Return mean (gamma - 1)² + mean beta², the notes' regulariser on task 0."""
         return (self.gamma - 1).square().mean() + self.beta.square().mean()
 
     def forward(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:

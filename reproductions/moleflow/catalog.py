@@ -1,17 +1,19 @@
 """What MoLE-Flow offers, as torch-free lists: the system, its presets, its parts."""
 
 from mechlab.systems import Entry
+from reproductions.moleflow import config
 from reproductions.moleflow.presets import PRESETS
 
-__all__ = ["CONFIG", "PARTS", "PRESETS", "SYSTEM"]
+__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
 
 _ROOM = "reproductions.moleflow"
 CONFIG = f"{_ROOM}.config:MoLEFlowConfig"
+NEEDS = config.NEEDS | {key: (other, "nonzero") for key, other in config.NEEDS_POSITIVE.items()}
 
 SYSTEM = Entry(
     name="moleflow",
     id="S1",
-    summary="frozen patch features, a coupling flow with low-rank branches and a small flow a task, and a router",
+    summary="a coupling flow over frozen patch features, with LoRA and a small flow a task, and a router",
     source="notes 004 L2571, L6162",
     target=f"{_ROOM}.system:MoLEFlow",
 )
@@ -26,15 +28,15 @@ PARTS: tuple[Entry, ...] = (
           "notes 004 L2579", f"{_ROOM}.position:sine_embedding", "M37"),
     _part("place-condition", "position=condition: the same embedding given to the subnets instead",
           "Gudovskiy et al., WACV 2022", f"{_ROOM}.position:sine_embedding"),
-    _part("whitening-adapter", "adapter=whitening: each patch standardised, then a bounded scale and shift a task",
+    _part("whitening-adapter", "adapter=whitening: each patch standardised, then a bounded scale and shift",
           "notes 004 L849", f"{_ROOM}.adapter:WhiteningAdapter", "M11"),
-    _part("affine-adapter", "adapter=diagonal or covariance: an invertible whitening fitted to training normals",
+    _part("affine-adapter", "adapter=diagonal or covariance: a whitening fitted to training normals",
           "Kessy, Lewin & Strimmer 2018; Defard et al. 2020", f"{_ROOM}.adapter:AffineAdapter"),
     _part("context-mixer", "mixer=depthwise: a share of the neighbourhood, trained with the first task",
           "notes 004 L1492", f"{_ROOM}.mixer:ContextMixer"),
     _part("coupling-flow", "blocks=N: affine coupling blocks, shared and frozen after the first task",
           "FrEIA 0.2, AllInOneBlock", f"{_ROOM}.flow.coupling:CouplingBlock"),
-    _part("context-subnet", "subnet=context: the scale of a patch also sees its neighbours, with a bounded weight",
+    _part("context-subnet", "subnet=context: the scale of a patch also sees its neighbours, bounded",
           "notes 004 L562", f"{_ROOM}.flow.subnet:ContextSubnet", "M9"),
     _part("lora", "lora_rank=R: low-rank branches of every Linear, one a task, scaled by alpha / rank",
           "notes 004 L30", f"{_ROOM}.flow.subnet:LoRALinear", "M2"),
@@ -46,7 +48,7 @@ PARTS: tuple[Entry, ...] = (
           "notes 004 L4810", f"{_ROOM}.losses:log_det_penalty", "M20"),
     _part("router", "router=mahalanobis, euclidean or oracle: the task of an image from its mean feature",
           "notes 004 L1373, L7002", f"{_ROOM}.routing:TaskStatistics", "M15"),
-    _part("aggregation", "aggregation=max, mean, top_k, percentile, top_k_percent: an image's score from its patches",
+    _part("aggregation", "aggregation=max, mean, top_k, percentile or top_k_percent of an image's patches",
           "notes 004 L1957, L2403", "mechlab.metrics.aggregation:aggregate", "M18"),
     _part("map-smoothing", "sigma=S: bilinear upsampling and a Gaussian over the map, in pixels",
           "notes 004 L4587", "mechlab.metrics.maps:smooth", "M38"),

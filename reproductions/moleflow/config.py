@@ -1,4 +1,4 @@
-"""Every setting of a MoLE-Flow training, one commented line a key; what only changes an evaluation is not here.
+"""Every setting of a MoLE-Flow training, one commented line a key; evaluation settings are not here.
 
 In the comments `L` is a line of notes 004, `facts` the section of the MoLE-Flow facts, `ours` an addition.
 """
@@ -26,7 +26,9 @@ class MoLEFlowConfig(Spec):
     """The parts of one training; the defaults are the corrected published sizes."""
 
     # Position of a patch
-    position: Literal["none", "sine", "condition"] = "sine"  # L2579: added to features; ours: given to subnets
+    position: Literal["none", "sine", "condition"] = (
+        "sine"  # L2579: added to features; ours: given to subnets
+    )
     position_dim: int = Field(32, gt=0, multiple_of=4)  # channels of the condition; "sine" takes D
 
     # Input adapter, one a task
@@ -34,8 +36,8 @@ class MoLEFlowConfig(Spec):
     gamma_low: Positive = 0.5  # L888, range of the factor of "whitening"
     gamma_high: Positive = 2.0
     beta_limit: Positive = 2.0  # L888, range of the shift of "whitening"
-    adapter_by_place: bool = False  # ours: the affine adapters' centre is the mean of each place
-    adapter_ridge: float = Field(1e-3, ge=0)  # ours: added to the affine adapters' variances, in mean variances
+    adapter_by_place: bool = False  # ours: centre on the mean of each place
+    adapter_ridge: float = Field(1e-3, ge=0)  # ours: on the diagonal, in mean variances
 
     # Context mixer
     mixer: Literal["none", "depthwise"] = "none"  # facts 1.2; its Jacobian is not in the log-det
@@ -49,7 +51,7 @@ class MoLEFlowConfig(Spec):
     context_initial: Positive = 0.1  # L592, weight of the context at the start
     context_limit: Positive = 0.2  # L592, its largest weight
     clamp: Positive = 1.9  # facts 1.2, largest |log s| of a channel, nats
-    global_affine: bool = False  # learned scale and offset a channel; the published code leaves them at 1 and 0
+    global_affine: bool = False  # learned scale and offset a channel; facts 1.2: left at 1 and 0
     base: Literal["first-task", "shared"] = "first-task"  # when the flow's own parameters train
 
     # Low-rank branches, one a task

@@ -70,7 +70,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         name="main",
         id="M36",
-        summary="the published sizes, corrected: exact log-det, true inverse, one reduction; for WRN50 at D 768",
+        summary="the published sizes, corrected: exact log-det, true inverse, one reduction; WRN50, D 768",
         source="notes 004 L6162, MoLE-Flow facts 1.2 and 2",
         parts=MAIN,
         inputs={"dim": 768},

@@ -1,6 +1,6 @@
 """MoLE-Flow as the loop drives it: features → position → adapter → mixer → flow + LoRA → DIA → -log p.
 
-The task is an argument of every call. Once the first task has ended nothing that tasks share changes any more,
+The task is an argument of every call. Once the first task has ended, nothing that tasks share changes,
 unless `base` is "shared". Source: notes 004 L2571 on, facts 1.2.
 """
 
@@ -67,7 +67,7 @@ class MoLEFlow(nn.Module):
         config = validated(MoLEFlowConfig, parts, what="moleflow")
         if dim < 2 or min(grid) < 1:
             raise MechlabError(
-                f"a flow over {dim} channels on a {grid[0]}x{grid[1]} grid is not possible; use >= 2 and >= 1."
+                f"no flow over {dim} channels on a {grid[0]}x{grid[1]} grid; use 2 or more on 1x1."
             )
         if config.gamma_low >= config.gamma_high:
             raise MechlabError(

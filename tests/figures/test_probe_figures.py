@@ -85,8 +85,8 @@ def judged(record, rng):
         for seed in range(2):
             deltas = [rng.standard_normal((1, 12, 2)) @ rng.standard_normal((1, 2, 8)) for _ in range(3)]
             keys = [f"weight_delta/flow.{at}.subnet.s1.base.weight" for at in range(3)]
-            runs.append(record("energy_rank", [(key, delta, axes, last) for key, delta in zip(keys, deltas, strict=True)],
-                               images=0, seed=seed))  # fmt: skip
+            quantities = [(key, delta, axes, last) for key, delta in zip(keys, deltas, strict=True)]
+            runs.append(record("energy_rank", quantities, images=0, seed=seed))
         return Evidence.joined(runs)
 
     def cross_task_cka():
@@ -97,8 +97,8 @@ def judged(record, rng):
             n = np.arange(16)
             where = {"item": n % 8, "stage": np.zeros(16, np.int32), "adapter": (n // 8).astype(np.int32)}
             keys = ("latent/latent", "latent/flow.0")
-            runs.append(record("cross_task_cka", [(key, both, (*MAPS, "dim"), where) for key in keys], images=8,
-                               seed=seed))  # fmt: skip
+            quantities = [(key, both, (*MAPS, "dim"), where) for key in keys]
+            runs.append(record("cross_task_cka", quantities, images=8, seed=seed))
         return Evidence.joined(runs)
 
     def shortcut():
@@ -232,7 +232,7 @@ def test_the_layers_stand_over_the_range_of_random_changes(judged):
     np.testing.assert_allclose(
         panel.lines[0].get_ydata(), [row["ratio_mean"] for row in result.tables["layers"]]
     )
-    assert [tick.get_text() for tick in panel.get_xticklabels()][0] == "flow.0.subnet.s1.base"
+    assert next(tick.get_text() for tick in panel.get_xticklabels()) == "flow.0.subnet.s1.base"
 
 
 def test_trivial_statistics_stand_over_the_range_of_permuted_labels(judged):

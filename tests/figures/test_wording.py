@@ -6,7 +6,8 @@ from figures import wording
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "n/a"), (0.0, "0"), (0.123456, "0.123"), (12.0, "12"), (1234.0, "1234"), (1e-9, "1.00e-09"),
-     (2e12, "2.00e+12"), (-0.5, "-0.5"), (float("nan"), "not finite"), (True, "yes"), (20, "20"), (123456, "123456")],
+     (2e12, "2.00e+12"), (-0.5, "-0.5"), (float("nan"), "not finite"), (True, "yes"), (20, "20"),
+     (123456, "123456")],
 )  # fmt: skip
 def test_numbers_are_short_and_never_silently_absent(value, text):
     assert wording.number(value) == text
@@ -32,8 +33,8 @@ def test_n_is_said_with_its_unit(make_result, n, unit, text):
 
 def test_the_heading_has_verdict_effect_null_and_n(make_result):
     told = wording.heading(make_result()).replace(wording.FIRM, " ")
-    for part in ("Supported: A trivial", "0.875", "[0.812, 0.938]", "image AUROC", "null 0.562", "[0.5, 0.625]",
-                 "n = 80 images"):  # fmt: skip
+    for part in ("Supported: A trivial", "0.875", "[0.812, 0.938]", "image AUROC", "null 0.562",
+                 "[0.5, 0.625]", "n = 80 images"):  # fmt: skip
         assert part in told.replace("\n", " ")
 
 

@@ -12,7 +12,9 @@ def whitening_of(*, task: int = 0) -> WhiteningAdapter:
     return WhiteningAdapter(6, task=task, low=0.5, high=2.0, limit=2.0)
 
 
-def affine_of(*, diagonal: bool = False, by_place: bool = False, ridge: float = 0.0, dim: int = 3) -> AffineAdapter:
+def affine_of(
+    *, diagonal: bool = False, by_place: bool = False, ridge: float = 0.0, dim: int = 3
+) -> AffineAdapter:
     return AffineAdapter((4, 5), dim, diagonal=diagonal, by_place=by_place, ridge=ridge)
 
 

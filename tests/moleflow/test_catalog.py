@@ -14,7 +14,7 @@ from reproductions.moleflow.system import MoLEFlow
 
 
 def test_catalog_needs_no_torch():
-    code = "import sys; sys.modules['torch'] = None; import reproductions.moleflow.catalog as c; print(len(c.PARTS))"
+    code = "import sys; sys.modules['torch'] = None; from reproductions.moleflow.catalog import PARTS; print(len(PARTS))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == len(PARTS)
 
@@ -58,7 +58,9 @@ def test_sites_name_what_the_blocks_return():
     system.add_task(1)
     found = {site.name: site for site in sites(system)}
     assert set(found) == {"adapted", "latent"} | {
-        f"{path}.{what}" for path in ("flow.0", "flow.1", "dia.0.0", "dia.1.0") for what in ("latent", "log_det")
+        f"{path}.{what}"
+        for path in ("flow.0", "flow.1", "dia.0.0", "dia.1.0")
+        for what in ("latent", "log_det")
     }
     seen: dict[str, torch.Tensor] = {}
     modules = dict(system.named_modules())

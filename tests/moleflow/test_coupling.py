@@ -34,7 +34,11 @@ def freia_twin(block: CouplingBlock, dim: int) -> nn.Module:
         return nn.Sequential(nn.Linear(fan_in, 11), nn.ReLU(), nn.Linear(11, fan_out))
 
     twin = AllInOneBlock(
-        [(dim,)], subnet_constructor=network, affine_clamping=1.9, global_affine_type="SOFTPLUS", permute_soft=False
+        [(dim,)],
+        subnet_constructor=network,
+        affine_clamping=1.9,
+        global_affine_type="SOFTPLUS",
+        permute_soft=False,
     ).double()
     with torch.no_grad():
         for number, layer in ((0, block.subnet.first), (2, block.subnet.second)):

@@ -40,7 +40,8 @@ def test_log_scale_stays_below_the_clamp():
 
 def test_start_depends_on_seed_and_task():
     one, again, task, seed = (
-        adapter_of(6, task=task, seed=seed)[0].shift[0].weight for task, seed in [(0, 0), (0, 0), (1, 0), (0, 1)]
+        adapter_of(6, task=task, seed=seed)[0].shift[0].weight
+        for task, seed in [(0, 0), (0, 0), (1, 0), (0, 1)]
     )
     assert torch.equal(one, again)
     assert not torch.equal(one, task)

@@ -82,7 +82,9 @@ def test_every_presets_log_det_is_exact_from_adapted_features_on(name):
     system = perturbed(parts | {"lora_rank": min(2, parts["lora_rank"])}, dim=4, scale=0.2)
     adapted = system.adapt(features(4), task=1).detach()
     expected = jacobian_log_det(lambda value: system.to_latent(value, task=1).latent, adapted)
-    assert float(system.to_latent(adapted, task=1).log_det.sum().detach()) == pytest.approx(expected, abs=1e-9)
+    assert float(system.to_latent(adapted, task=1).log_det.sum().detach()) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 def test_context_makes_only_the_image_sum_a_determinant():

@@ -28,7 +28,9 @@ def test_nll_is_minus_the_log_density_of_a_standard_normal(nll):
     torch.testing.assert_close(patch_nll(latent, log_det), expected)
 
 
-@pytest.mark.parametrize(("patches", "ratio", "k"), [(784, 0.02, 15), (196, 0.02, 3), (10, 0.02, 1), (10, 1.0, 10)])
+@pytest.mark.parametrize(
+    ("patches", "ratio", "k"), [(784, 0.02, 15), (196, 0.02, 3), (10, 0.02, 1), (10, 1.0, 10)]
+)
 def test_tail_holds_the_floor_of_the_ratio_and_at_least_one_patch(patches, ratio, k):
     assert tail_size(patches, ratio=ratio) == k
 
@@ -69,7 +71,9 @@ def test_losses_are_found_by_name(nll):
     assert float(loss_by_name("tail:0.7:0.1")(nll)) == float(tail_loss(nll, weight=0.7, ratio=0.1))
 
 
-@pytest.mark.parametrize("name", ["median", "tail", "tail:2:0.1", "tail:0.5:0", "tail:a:b", "tail:0.5:0.1:3", "mean:1"])
+@pytest.mark.parametrize(
+    "name", ["median", "tail", "tail:2:0.1", "tail:0.5:0", "tail:a:b", "tail:0.5:0.1:3", "mean:1"]
+)
 def test_other_names_are_refused_with_the_two_that_work(name):
     with pytest.raises(MechlabError, match=r"use mean, or tail:<weight>:<ratio>"):
         loss_by_name(name)

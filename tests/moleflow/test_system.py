@@ -108,7 +108,11 @@ def test_exactly_the_declared_parameters_move(name, normals):
 def test_scopes_name_who_trains_when(normals):
     system = built(small("mini"), normals[:2])
     first, second = system.stage(0).scopes, system.stage(1).scopes
-    base, branch, dia = "flow.0.subnet.s1.base.weight", "flow.0.subnet.s1.up.{}.weight", "dia.{}.0.shift.0.weight"
+    base, branch, dia = (
+        "flow.0.subnet.s1.base.weight",
+        "flow.0.subnet.s1.up.{}.weight",
+        "dia.{}.0.shift.0.weight",
+    )
     assert (first[base], second[base]) == ("first-task", "frozen")
     for path in (branch, dia):
         assert (first[path.format(0)], second[path.format(0)]) == ("per-task", "frozen")
@@ -166,7 +170,9 @@ def test_saved_weights_restore_scores_and_routes(name, normals):
         assert torch.equal(scores(copied, task, normals), scores(system, task, normals))
     batch = torch.from_numpy(normals[0])
     for router in ("mahalanobis", "euclidean"):
-        assert torch.equal(copied.task_distances(batch, router=router), system.task_distances(batch, router=router))
+        assert torch.equal(
+            copied.task_distances(batch, router=router), system.task_distances(batch, router=router)
+        )
 
 
 def test_router_sends_images_home_and_ignores_unfinished_tasks(normals):
@@ -214,7 +220,11 @@ def test_position_is_added_once_and_off_is_blind_to_place(normals):
     x = torch.from_numpy(normals[0])
     turned = x.flip(1).flip(2)
     blind = small("main") | {"position": "none", "mixer": "none", "subnet": "plain"}
-    for parts, equal in ((blind, True), (blind | {"position": "sine"}, False), (blind | {"position": "condition"}, False)):
+    for parts, equal in (
+        (blind, True),
+        (blind | {"position": "sine"}, False),
+        (blind | {"position": "condition"}, False),
+    ):
         system = built(parts, normals[:1])
         one, two = (system.patch_scores(value, task=0).detach() for value in (x, turned))
         assert torch.allclose(one.flip(1).flip(2), two, atol=1e-4) == equal

@@ -167,7 +167,7 @@ def test_one_adapter_alone_is_refused(measured, rng):
 
 
 def test_too_few_images_of_a_class_are_refused(measured, rng):
-    with pytest.raises(MechlabError, match="class 'gear' has 4 images in 'run'; give 6 or more"):
+    with pytest.raises(MechlabError, match="'run' has 4 images of class 'gear'; give 6 or more"):
         measured(*rng.standard_normal((2, 4, 3, 3, 4)))
 
 

@@ -268,8 +268,8 @@ def test_a_flipped_bit_never_changes_what_is_read(tmp_path, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_none_of_many_flipped_bits_changes_what_is_read(tmp_path, kind):
-    refused, _ = flip(tmp_path, kind=kind, flips=2000)
-    assert refused > 300
+    refused, _ = flip(tmp_path, kind=kind, flips=600)
+    assert refused > 100
 
 
 def test_verify_finds_what_a_reader_of_other_rows_would_not(tmp_path):

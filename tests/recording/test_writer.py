@@ -288,6 +288,18 @@ def test_policy_block_waits_counts_the_seconds_and_loses_nothing(tmp_path, monke
     assert len(recording.open(tmp_path / "r")["a/b"]) == 500
 
 
+def test_rows_that_waited_for_a_slow_disk_are_committed_together(tmp_path, monkeypatch):
+    disk = Slow(monkeypatch)
+    with Writer.create(tmp_path / "r", attributes=HEAD, flush_seconds=0.5) as writer:
+        for step in range(200):
+            step_rows(writer, step)
+        time.sleep(0.6)
+        disk.may_go.set()
+        writer.commit()
+        assert writer.position <= 3
+    assert len(recording.open(tmp_path / "r")["loss/total"]) == 200
+
+
 def test_rows_larger_than_the_whole_queue_still_pass(tmp_path):
     with Writer.create(tmp_path / "r", attributes=HEAD, limit_bytes=10) as writer:
         for _ in range(3):

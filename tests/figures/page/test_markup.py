@@ -9,7 +9,7 @@ def test_text_is_escaped_once_and_markup_never_again():
     assert element("p", ["<i>", Markup("<i>x</i>")]) == "<p>&lt;i&gt;<i>x</i></p>"
 
 
-def test_attributes_cannot_be_left(rng):
+def test_attributes_cannot_be_left():
     assert (
         element("a", "x", attributes={"title": '"><script>'}) == '<a title="&quot;&gt;&lt;script&gt;">x</a>'
     )

@@ -1,0 +1,159 @@
+"""A run from request to summary: kept, repeated, refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mechlab import fingerprint
+from mechlab.errors import MechlabError
+from mechlab.files import read_json
+from mechlab.runs.folder import RunFolder
+from mechlab.train.session import plan_of, reevaluate, resolve, train
+
+
+def same_files(one: Path, two: Path, names):
+    return all((one / name).read_bytes() == (two / name).read_bytes() for name in names)
+
+
+FINAL = ("log.jsonl", "fingerprint.json", "checkpoints/after_task_0/weights.safetensors",
+         "checkpoints/after_task_1/weights.safetensors")  # fmt: skip
+
+
+def test_a_run_leaves_what_the_next_step_needs(small_run, small_summary):
+    assert small_run.checkpoints() == (0, 1)
+    assert small_run.is_finished
+    assert set(small_summary["metrics"]) == {"bolt", "nut"}
+    for metrics in small_summary["metrics"].values():
+        assert {"image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro", "routing_accuracy",
+                "trivial_image_auroc"} <= set(metrics)  # fmt: skip
+    assert not list(small_run.path.rglob("*.part"))
+    rows = small_run.log()
+    assert [row["step"] for row in rows] == list(range(len(rows)))
+
+
+def test_frozen_experts_keep_earlier_scores_bit_identical(small_summary):
+    assert small_summary["scores_identical"] is True
+    assert small_summary["forgetting"] == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_base_that_trains_on_changes_earlier_scores(small_request, tmp_path):
+    request = replace(small_request, preset="reduced-finetune", settings={"dia_blocks": 1}, out=tmp_path)
+    assert train(request)["scores_identical"] is False
+
+
+def test_two_trainings_are_bit_identical(small_request, small_run, tmp_path):
+    again = train(replace(small_request, out=tmp_path))
+    assert same_files(Path(again["path"]), small_run.path, FINAL)
+    assert again["trajectory"] == small_run.summary()["trajectory"]
+
+
+def test_the_same_spec_is_never_trained_twice(small_request, small_summary):
+    heard = []
+    assert train(small_request, report=heard.append) == small_summary
+    assert any("already trained" in line for line in heard)
+
+
+def test_the_router_is_evaluated_without_training(small_run):
+    before = sorted(path.stat().st_mtime_ns for path in (small_run.path / "checkpoints").rglob("*"))
+    found = reevaluate(
+        small_run, settings={"router": "oracle", "aggregation": "max", "aggregation_value": None}
+    )
+    assert found["metrics"]["bolt"]["routing_accuracy"] == 1.0
+    assert sorted(path.stat().st_mtime_ns for path in (small_run.path / "checkpoints").rglob("*")) == before
+    assert len(small_run.evaluations()) == 3  # after each task, and this one
+
+
+def test_an_unknown_router_is_one_sentence(small_run):
+    with pytest.raises(MechlabError, match="Did you mean 'oracle'"):
+        reevaluate(small_run, settings={"router": "oracel"})
+
+
+def test_map_smoothing_never_changes_image_scores(small_run):
+    plain = reevaluate(small_run, settings={"sigma": 0.0})
+    smooth = reevaluate(small_run, settings={"sigma": 6.0})
+    assert plain["scores"] == smooth["scores"]
+    assert plain["metrics"]["bolt"]["pixel_auroc"] != smooth["metrics"]["bolt"]["pixel_auroc"]
+
+
+def test_images_that_changed_since_training_are_noticed(small_request, small_run, pictures, tmp_path):
+    import shutil
+
+    root = tmp_path / "changed"
+    shutil.copytree(pictures, root)
+    (root / "bolt" / "train" / "good" / "000.png").unlink()
+    document = read_json(small_run.path / "run.json")
+    document["request"]["root"] = str(root)
+    copy = tmp_path / small_run.name
+    copy.mkdir()
+    (copy / "run.json").write_text(__import__("json").dumps(document))
+    with pytest.raises(
+        MechlabError, match=r"was trained on something else than is there now \(different: features\)"
+    ):
+        plan_of(RunFolder.open(copy))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"preset": "minni"}, "Did you mean 'mini'"),
+        ({"system": "moleflo"}, "Did you mean 'moleflow'"),
+        ({"tasks": "bolt,nutt"}, "Did you mean 'nut'"),
+        ({"settings": {"lora_rnk": 3}}, "Did you mean 'lora_rank'"),
+        ({"settings": {"tail_weight": 2}}, "tail_weight"),
+        ({"settings": {"epochs": 3}}, "'epochs' is given as an option and by --set"),
+        ({"data": "mvtecc"}, "Did you mean 'mvtec'"),
+        ({"root": Path("nowhere")}, "nowhere"),
+        ({"backbone": "resnet1888", "weights": "random-0"}, "resnet18"),
+        ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"devices": 2}, "give --devices 1"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_wrong_request_is_one_sentence_and_leaves_nothing(small_request, tmp_path, change, sentence):
+    with pytest.raises(MechlabError, match=sentence):
+        train(replace(small_request, out=tmp_path / "runs", **change))
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_setting_that_could_not_matter_is_refused(small_request, tmp_path):
+    settings = small_request.settings | {"adapter": "none", "adapter_ridge": 0.5}
+    with pytest.raises(MechlabError, match="adapter_ridge"):
+        train(replace(small_request, out=tmp_path, settings=settings))
+
+
+def test_paths_and_threads_do_not_reach_the_hash(small_request, tmp_path):
+    one = resolve(small_request).spec
+    other = resolve(replace(small_request, out=tmp_path, cache=tmp_path / "c", threads=2, device="cpu")).spec
+    assert one.hash == other.hash
+    assert (
+        resolve(replace(small_request, settings=small_request.settings | {"router": "oracle"})).spec.hash
+        == one.hash
+    )
+    assert resolve(replace(small_request, seed=1)).spec.hash != one.hash
+
+
+def test_a_second_process_on_the_same_run_is_refused(small_request, tmp_path):
+    from mechlab.files import lock
+
+    request = replace(small_request, out=tmp_path, seed=5)
+    with (
+        lock(resolve(request).run.path / "lock", wait=False),
+        pytest.raises(MechlabError, match="another process is writing this run"),
+    ):
+        train(request)
+
+
+def test_the_fingerprint_names_what_moved(small_run):
+    first, second = fingerprint.load(small_run.path / "fingerprint.json")
+    base = next(name for name in second.moved if name.startswith("flow.0") and name.endswith("base.weight"))
+    assert first.moved[base] and not second.moved[base]
+    assert second.disagreements() == ()
+
+
+def test_thresholds_come_from_held_out_normals(small_summary):
+    metrics = small_summary["metrics"]["bolt"]
+    assert metrics["held_out_normals"] == 1
+    assert metrics["promised_false_positive_rate"] == 0.5
+    assert np.isfinite(metrics["threshold"])
