@@ -10,8 +10,21 @@ from cli import commands
 from mechlab import __version__
 from mechlab.errors import MechlabError
 
-ORDER = ("list", "train", "score", "evaluate", "record", "probe", "figure", "report", "inspect", "diff", "runs",
-         "doctor", "demo")  # fmt: skip
+ORDER = (
+    "list",
+    "train",
+    "score",
+    "evaluate",
+    "record",
+    "probe",
+    "figure",
+    "report",
+    "inspect",
+    "diff",
+    "runs",
+    "doctor",
+    "demo",
+)
 
 
 class Verbs(click.Group):
@@ -45,7 +58,7 @@ def mechlab() -> None:
 def main() -> None:
     """Run the command line; a user's mistake is one sentence and exit status 1."""
     try:
-        status = mechlab.main(standalone_mode=False)
+        status = mechlab.main(prog_name="mechlab", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except MechlabError as error:
         click.echo(f"Error: {error}", err=True)

@@ -1,4 +1,4 @@
-"""What `mechlab doctor` looks at: packages, devices, paths, disk, and whether a training repeats bit for bit."""
+"""What `mechlab doctor` looks at: packages, devices, paths, disk, and whether a training repeats."""
 
 import os
 import platform

@@ -93,7 +93,7 @@ def refuse_no_op(runs: list[tuple[str, TrainSpec, str]]) -> None:
             if spec.hash != other_spec.hash and path == other_path:
                 keys = ", ".join(differing_keys(other_spec, spec))
                 raise MechlabError(
-                    f"runs '{other}' and '{name}' differ in {keys}, yet every loss and every final parameter is "
+                    f"runs '{other}' and '{name}' differ in {keys}, yet every loss and final parameter is "
                     "bit-identical: the switch did nothing, and comparing them would measure nothing. "
                     "Check that the key is used by the preset."
                 )

@@ -41,20 +41,35 @@ def _row(entry: Entry) -> Row:
 def _each(attribute: Callable[[ModuleType], tuple[Entry | Preset, ...]]) -> list[Row]:
     found = []
     for name, catalog in systems.catalogs().items():
-        found += [{key: value for key, value in asdict(entry).items() if key != "target"} | {"system": name}
-                  for entry in attribute(catalog)]  # fmt: skip
+        found += [
+            {key: value for key, value in asdict(entry).items() if key != "target"} | {"system": name}
+            for entry in attribute(catalog)
+        ]
     return found
 
 
 def _probe(name: str, module: ModuleType) -> Row:
-    return {"name": name, "id": module.ID, "summary": _first_line(module), "source": module.SOURCE,
-            "hypothesis": module.HYPOTHESIS}  # fmt: skip
+    return {
+        "name": name,
+        "id": module.ID,
+        "summary": _first_line(module),
+        "source": module.SOURCE,
+        "hypothesis": module.HYPOTHESIS,
+    }
 
 
 def _study(name: str, module: ModuleType) -> Row:
     plan = module.plan()
-    return {"name": plan.name, "id": module.ID, "summary": plan.decision_rule, "source": module.SOURCE,
-            "probe": name, "arms": [arm.name for arm in plan.arms], "seeds": plan.seeds, "hash": plan.hash}  # fmt: skip
+    return {
+        "name": plan.name,
+        "id": module.ID,
+        "summary": plan.decision_rule,
+        "source": module.SOURCE,
+        "probe": name,
+        "arms": [arm.name for arm in plan.arms],
+        "seeds": plan.seeds,
+        "hash": plan.hash,
+    }
 
 
 def _figures() -> list[Row]:
@@ -64,8 +79,14 @@ def _figures() -> list[Row]:
         module = import_module(path)
         if hasattr(module, "draw"):
             row = probes.get(name)
-            found.append({"name": name, "id": row.ID if row else None, "summary": _first_line(module),
-                          "source": "mechlab"})  # fmt: skip
+            found.append(
+                {
+                    "name": name,
+                    "id": row.ID if row else None,
+                    "summary": _first_line(module),
+                    "source": "mechlab",
+                }
+            )
     return found
 
 

@@ -64,8 +64,8 @@ class Evidence:
     def joined(cls, parts: Sequence["Evidence"]) -> "Evidence":
         """Join the evidence of several recordings; facts must agree or become lists.
 
-        Where the unit is the image, rows with the same text cells (item, class, loss) become one row, the mean
-        of their numbers: the same image seen by three seeds is one replicate, not three.
+        Where the unit is the image, rows with the same text cells (item, class, loss) become one row, the
+        mean of their numbers: the same image seen by three seeds is one replicate, not three.
         """
         first = parts[0]
         if any(set(part.columns) != set(first.columns) for part in parts):

@@ -1,4 +1,4 @@
-"""Does the tail loss concentrate gradient on hard patches by more than its own weights impose?
+"""Under the tail loss, do hard patches hold more of the gradient than the loss weights alone give them?
 
 At one checkpoint and under one loss, every patch i gives a term of norm g_i to the parameter gradient
 (`row_contribution`). The tail are the k = max(1, floor(N * ratio)) patches of highest NLL of an image. If all
@@ -32,7 +32,7 @@ from mechlab.study.decision import decide, describe
 from mechlab.study.plan import Arm, Recorded, Study
 from mechlab.study.replicates import Pick, chosen_sites, image_rows, replicate_means
 
-HYPOTHESIS = "The tail loss concentrates gradient on hard patches by more than its own weights impose."
+HYPOTHESIS = "Under the tail loss hard patches hold more of the gradient than the loss weights alone give."
 ID = "P1"
 SOURCE = "notes L6554, L6585"
 SITES = {
@@ -203,7 +203,7 @@ def judge(
         replication="image",
         thresholds=thresholds,
         n_to_decide=found.n_to_decide,
-        reason=found.reason,
+        reason=f"{found.reason}; {_explained(evidence)}",
         tables={
             "losses": _loss_table(evidence),
             "distance": _distance_table(evidence),
@@ -242,6 +242,11 @@ def _distance_table(evidence: Evidence) -> Table:
             known = {"loss": name, "weight": weight, "distance": distance, "weights_alone": alone}
             rows.append(known | describe(means))
     return tuple(rows)
+
+
+def _explained(evidence: Evidence) -> str:
+    own = float(replicate_means(evidence.columns["item"], evidence.columns["log_own"]).mean())
+    return f"patches as steep as under the mean loss, reweighted, give {own:.3f}"
 
 
 def _weight_table(evidence: Evidence) -> Table:

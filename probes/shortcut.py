@@ -189,7 +189,8 @@ def _blocks(evidence: Evidence, least_images: float) -> dict[str, tuple[np.ndarr
 def _statistic_table(blocks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Table:
     """One row a class and statistic: AUROC, the larger of both directions, and its intervals.
 
-    `low` and `high` are of that value alone; `low_all` holds for all of them at once.
+    `low` and `high` are of that value alone, `low_all` holds for all of them at once; none is below 0.5, as the
+    better direction of a statistic is not.
     """
     count = 2 * len(STATISTICS) * len(blocks)  # either direction
     rows = []
@@ -203,7 +204,8 @@ def _statistic_table(blocks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Tab
                 larger, positives=positives, negatives=negatives, level=1 - 0.05 / count
             )
             known = {"class_name": name, "statistic": statistic, "auroc": area, "largest": larger}
-            rows.append(known | {"low": low, "high": high, "low_all": bound, "n": len(labels)})
+            ends = {"low": max(0.5, low), "high": high, "low_all": max(0.5, bound)}
+            rows.append(known | ends | {"n": len(labels)})
     return tuple(rows)
 
 

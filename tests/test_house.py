@@ -40,8 +40,14 @@ def without_torch(*words, blocked=frozenset(TORCH)):
 
 
 def contracts(*extra):
-    return subprocess.run([Path(sys.executable).parent / "lint-imports", *extra], cwd=REPOSITORY, capture_output=True,
-                          text=True, timeout=120, check=False)  # fmt: skip
+    return subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", *extra],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_the_rooms_keep_their_contracts():
@@ -71,8 +77,9 @@ def test_each_contract_can_be_broken(file, line, tmp_path):
     path = tmp_path / file
     path.write_text(path.read_text() + f"\n{line}\n")
     code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"  # noqa: E501
-    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120,
-                           check=False)  # fmt: skip
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
     assert found.returncode == 1
     assert "BROKEN" in found.stdout
 
@@ -121,8 +128,12 @@ def test_nothing_unsafe_is_called():
     unsafe = re.compile(
         r"pickle\.|yaml\.load\(|(?<![\w.])eval\(|weights_only=False|allow_pickle=True|torch\.load\((?!.*weights_only=True)"
     )
-    found = [f"{path}:{n}" for path in SOURCES for n, line in enumerate(path.read_text().splitlines(), 1)
-             if unsafe.search(line)]  # fmt: skip
+    found = [
+        f"{path}:{n}"
+        for path in SOURCES
+        for n, line in enumerate(path.read_text().splitlines(), 1)
+        if unsafe.search(line)
+    ]
     assert not found
 
 

@@ -11,10 +11,20 @@ from mechlab.result import Evidence, Null, Result, plain
 
 def result(**changed):
     values = dict(
-        probe="gaussianity", hypothesis="h", decision_rule="r", verdict="supported", effect=0.1, interval=(0.0, 0.2),
-        unit="distance", null=Null(kind="analytic", value=0.0, interval=(0.0, 0.1)), n=20, replication="image",
-        thresholds={"limit": 0.3}, tables={"moments": ({"name": "mean", "value": 0.0},)}, inputs=("a",),
-    )  # fmt: skip
+        probe="gaussianity",
+        hypothesis="h",
+        decision_rule="r",
+        verdict="supported",
+        effect=0.1,
+        interval=(0.0, 0.2),
+        unit="distance",
+        null=Null(kind="analytic", value=0.0, interval=(0.0, 0.1)),
+        n=20,
+        replication="image",
+        thresholds={"limit": 0.3},
+        tables={"moments": ({"name": "mean", "value": 0.0},)},
+        inputs=("a",),
+    )
     return Result(**(values | changed))
 
 
@@ -92,8 +102,10 @@ def test_joined_evidence_keeps_every_seed():
 
 
 def test_the_same_image_seen_by_several_seeds_is_one_replicate():
-    parts = [evidence([("a", 1.0), ("b", 5.0)], replication="image"),
-             evidence([("a", 3.0), ("b", 5.0)], replication="image")]  # fmt: skip
+    parts = [
+        evidence([("a", 1.0), ("b", 5.0)], replication="image"),
+        evidence([("a", 3.0), ("b", 5.0)], replication="image"),
+    ]
     joined = Evidence.joined(parts)
     assert len(joined) == 2
     assert dict(zip(joined.columns["item"], joined.columns["value"], strict=True)) == {"a": 2.0, "b": 5.0}

@@ -10,15 +10,30 @@ from mechlab.specs import EvalSpec, FeatureSpec, PlanEntry, RecordSpec, TrainSpe
 
 def features(**changed):
     values = dict(
-        dataset="embedded", class_name="gear", split="train", manifest="m", transform="t", image_size=224,
-        backbone="embedded", weights="w", layers=("layer2",), dim=64,
-    )  # fmt: skip
+        dataset="embedded",
+        class_name="gear",
+        split="train",
+        manifest="m",
+        transform="t",
+        image_size=224,
+        backbone="embedded",
+        weights="w",
+        layers=("layer2",),
+        dim=64,
+    )
     return FeatureSpec(**(values | changed))
 
 
 def training(**changed):
-    values = dict(system="moleflow", parts={"rank": 4}, tasks=(("gear",),), features=(features(),), seed=0, epochs=1,
-                  batch_size=8)  # fmt: skip
+    values = dict(
+        system="moleflow",
+        parts={"rank": 4},
+        tasks=(("gear",),),
+        features=(features(),),
+        seed=0,
+        epochs=1,
+        batch_size=8,
+    )
     return TrainSpec(**(values | changed))
 
 

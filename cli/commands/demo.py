@@ -22,15 +22,22 @@ from cli.console import cache_option, emit_json, emit_table, json_option, out_op
 @json_option
 @quiet_option
 def command(
-    seeds: int, processes: int, studies: Path, page: Path, is_opened: bool, out: Path, cache: Path, as_json: bool,
+    seeds: int,
+    processes: int,
+    studies: Path,
+    page: Path,
+    is_opened: bool,
+    out: Path,
+    cache: Path,
+    as_json: bool,
     quiet: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Train three seeds on rendered images, judge three probes, and write a report.
 
     Nothing is downloaded. A run on random backbone weights stands beside, as the null.
 
+    \b
     Example:
-
         mechlab demo --seeds 3
     """
     from figures.page.reading import report_content
@@ -45,9 +52,14 @@ def command(
     if as_json:
         emit_json(document)
     else:
-        emit_table(("mean image AUROC of", "is"), [
-            ("the model", found.mean_image_auroc), ("the best trivial statistic", found.trivial_image_auroc),
-            ("the model on random weights", found.random_image_auroc)])  # fmt: skip
+        emit_table(
+            ("mean image AUROC of", "is"),
+            [
+                ("the model", found.mean_image_auroc),
+                ("the best trivial statistic", found.trivial_image_auroc),
+                ("the model on random weights", found.random_image_auroc),
+            ],
+        )
         emit_table(("probe", "verdict"), list(document["verdicts"].items()))
         click.echo(f"{document['seconds']} s. The report: {page}")
     if is_opened:

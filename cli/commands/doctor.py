@@ -11,8 +11,8 @@ from cli.console import emit_json, emit_table, json_option
 def command(determinism: bool, as_json: bool) -> None:
     """Check versions, devices and paths; exit status 1 if a check fails.
 
+    \b
     Example:
-
         mechlab doctor
     """
     from mechlab.checkup import checkup

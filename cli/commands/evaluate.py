@@ -20,8 +20,8 @@ from cli.console import emit_json, emit_metrics, json_option, out_option, quiet_
 def command(run: str, out: Path, device: str, as_json: bool, quiet: bool, **given: Any) -> None:  # noqa: ANN401
     """Evaluate RUN again; changing a router, an aggregation or a sigma never trains.
 
+    \b
     Example:
-
         mechlab evaluate runs/moleflow-0a1b2c3d4e5f --router oracle
     """
     from mechlab.runs.folder import find

@@ -22,9 +22,9 @@ def command(
 ) -> None:
     """Draw figure NAME of a result.json, a run or a recording into a file.
 
+    \b
     Example:
-
-        mechlab figure gaussianity studies/gaussianity-0a1b2c3d4e5f/result.json --out gaussianity.svg
+        mechlab figure shortcut studies/shortcut-0a1b2c3d4e5f/result.json --out shortcut.svg
     """
     from cli.content import drawable
     from figures.render import render

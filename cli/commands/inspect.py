@@ -13,8 +13,8 @@ from cli.console import emit_json, json_option
 def command(file: Path, as_json: bool) -> None:
     """Show what is in FILE: a recording (folder or recording.h5).
 
+    \b
     Example:
-
         mechlab inspect runs/moleflow-0a1b2c3d4e5f/recordings/1a2b3c4d5e6f
     """
     from mechlab.recording.tree import lines, tree

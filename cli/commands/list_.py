@@ -13,8 +13,8 @@ KINDS = ("systems", "presets", "parts", "datasets", "backbones", "quantities", "
 def command(kind: str, as_json: bool) -> None:
     """List the systems, presets, parts, data sets, backbones, quantities, probes, figures or studies.
 
+    \b
     Example:
-
         mechlab list presets
     """
     from mechlab.inventory import entries

@@ -35,13 +35,24 @@ from cli.console import (
 @json_option
 @quiet_option
 def command(
-    name: str, inputs: tuple[str, ...], train: bool, dry_run: bool, seeds: int | None, sites: tuple[str, ...],
-    processes: int, device: str, studies: Path, out: Path, cache: Path, as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
+    name: str,
+    inputs: tuple[str, ...],
+    train: bool,
+    dry_run: bool,
+    seeds: int | None,
+    sites: tuple[str, ...],
+    processes: int,
+    device: str,
+    studies: Path,
+    out: Path,
+    cache: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Answer the question of probe NAME from runs or recordings, or with --train from its own plan.
 
+    \b
     Example:
-
         mechlab probe gaussianity --dry-run
     """
     from mechlab.study import answer
@@ -60,8 +71,10 @@ def command(
     interval = (
         "" if result.interval is None else f" [{number(result.interval[0])}, {number(result.interval[1])}]"
     )
-    click.echo(f"{result.verdict.upper()}: effect {number(result.effect)}{interval} {result.unit}, "
-               f"null {number(result.null.value)} ({result.null.kind}), n = {result.n} ({result.replication})")  # fmt: skip
+    click.echo(
+        f"{result.verdict.upper()}: effect {number(result.effect)}{interval} {result.unit}, "
+        f"null {number(result.null.value)} ({result.null.kind}), n = {result.n} ({result.replication})"
+    )
     if result.reason:
         click.echo(result.reason)
     for table, rows in result.tables.items():

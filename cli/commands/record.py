@@ -38,8 +38,8 @@ from cli.console import emit_json, json_option, out_option, quiet_option, report
 def command(run: str, out: Path, as_json: bool, quiet: bool, **words: Any) -> None:  # noqa: ANN401 - click's words
     """Record RUN: latents, log-dets, gradients, weights or scores of a checkpoint.
 
+    \b
     Example:
-
         mechlab record runs/moleflow-0a1b2c3d4e5f --site latent --quantity latent --limit 4
     """
     from mechlab.instrument.session import record_run

@@ -19,8 +19,8 @@ def command(
 ) -> None:
     """Write one HTML page about INPUTS: runs, studies, result.json files.
 
+    \b
     Example:
-
         mechlab report runs/moleflow-0a1b2c3d4e5f --out report.html
     """
     from figures.page.reading import report_content

@@ -13,8 +13,8 @@ from cli.console import emit_json, emit_metrics, emit_table, json_option, out_op
 def command(context: click.Context) -> None:
     """List, show or remove runs.
 
+    \b
     Example:
-
         mechlab runs list
     """
     if context.invoked_subcommand is None:
@@ -28,15 +28,35 @@ def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
     """List the runs with their state and size."""
     from mechlab.runs.folder import runs
 
-    rows: list[dict[str, Any]] = [{"run": run.name, "path": str(run.path), "finished": run.is_finished, "bytes": run.bytes(),
-             "seed": run.spec().seed, "tasks": ",".join("+".join(task) for task in run.spec().tasks),
-             "preset": run.request().preset} for run in runs(out)]  # fmt: skip
+    rows: list[dict[str, Any]] = [
+        {
+            "run": run.name,
+            "path": str(run.path),
+            "finished": run.is_finished,
+            "bytes": run.bytes(),
+            "seed": run.spec().seed,
+            "tasks": ",".join("+".join(task) for task in run.spec().tasks),
+            "preset": run.request().preset,
+        }
+        for run in runs(out)
+    ]
     if as_json:
         emit_json(rows)
         return
-    emit_table(("run", "preset", "tasks", "seed", "finished", "MB"),
-               [[row["run"], row["preset"], row["tasks"], row["seed"], row["finished"], round(row["bytes"] / 1e6, 1)]
-                for row in rows])  # fmt: skip
+    emit_table(
+        ("run", "preset", "tasks", "seed", "finished", "MB"),
+        [
+            [
+                row["run"],
+                row["preset"],
+                row["tasks"],
+                row["seed"],
+                row["finished"],
+                round(row["bytes"] / 1e6, 1),
+            ]
+            for row in rows
+        ],
+    )
 
 
 @command.command(name="show")

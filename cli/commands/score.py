@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Score every image below FOLDER with RUN: scores.csv, and one anomaly map (.npy and .png) an image.
 
+    \b
     Example:
-
         mechlab score runs/moleflow-0a1b2c3d4e5f my-images --out scored
     """
     from mechlab.runs.folder import find
@@ -36,5 +36,7 @@ def command(
     if as_json:
         emit_json({"scores": str(target / "scores.csv"), "maps": str(target / "maps"), "images": found})
         return
-    emit_table(("image", "score", "threshold", "anomalous", "task"),
-               [[row["image"], row["score"], row["threshold"], row["anomalous"], row["task"]] for row in found])  # fmt: skip
+    emit_table(
+        ("image", "score", "threshold", "anomalous", "task"),
+        [[row["image"], row["score"], row["threshold"], row["anomalous"], row["task"]] for row in found],
+    )

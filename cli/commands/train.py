@@ -16,8 +16,12 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
 )
 @click.option("--data", default="embedded", show_default=True, help="Data set; see 'mechlab list datasets'.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the images.")
-@click.option("--tasks", default="all", show_default=True,
-              help="A comma starts the next task, + joins classes of one task: bottle+cable,screw.")  # fmt: skip
+@click.option(
+    "--tasks",
+    default="all",
+    show_default=True,
+    help="A comma starts the next task, + joins classes of one task: bottle+cable,screw.",
+)
 @click.option("--backbone", default="embedded", show_default=True, help="Any timm backbone, or 'embedded'.")
 @click.option(
     "--weights", help="Weight file, folder, or random-<seed>; default: $MECHLAB_WEIGHTS, then the hub."
@@ -45,9 +49,9 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
 def command(as_json: bool, quiet: bool, config: Path | None, **words: Any) -> None:  # noqa: ANN401 - click's words
     """Train SYSTEM on a stream of tasks; a run that is finished is only read.
 
+    \b
     Example:
-
-        mechlab train moleflow --preset reduced --tasks gear,weave --epochs 2
+        mechlab train moleflow --preset reduced --tasks gear --epochs 2
     """
     from mechlab.runs.words import request_of
     from mechlab.train.session import train

@@ -1,4 +1,4 @@
-"""From a run folder to what a report shows; reads files of mechlab alone, so it needs no torch and no data set."""
+"""From a run folder to what a report shows; reads files of mechlab, so needs no torch and no data."""
 
 from pathlib import Path
 from typing import Any
@@ -25,18 +25,26 @@ def run_content(run: RunFolder) -> RunContent:
         tasks=run.spec().tasks,
         metrics=classes,
         mean=summary["mean"],
-        trivial={name: {key: values.get(f"trivial_{key}_auroc") for key in STATISTICS}
-                 for name, values in classes.items()},
+        trivial={
+            name: {key: values.get(f"trivial_{key}_auroc") for key in STATISTICS}
+            for name, values in classes.items()
+        },
         forgetting=summary["forgetting"],
         scores_identical=summary["scores_identical"],
         accuracy_matrix=tuple(tuple(row) for row in summary["accuracy_matrix"]),
-        scores={name: ClassScores(labels=np.array(found["labels"]), scores=np.array(found["scores"], dtype=np.float64),
-                                  threshold=classes[name].get("threshold")) for name, found in scores.items()},
+        scores={
+            name: ClassScores(
+                labels=np.array(found["labels"]),
+                scores=np.array(found["scores"], dtype=np.float64),
+                threshold=classes[name].get("threshold"),
+            )
+            for name, found in scores.items()
+        },
         examples=tuple(one for name in classes for one in examples(evaluation / f"{name}.gallery.npz", name)),
         log=tuple(run.log()),
         spec=document["spec"],
         provenance=document["provenance"] | {"run": run.name, "seconds": summary["seconds"]},
-    )  # fmt: skip
+    )
 
 
 def last_evaluation(run: RunFolder) -> Path:

@@ -52,17 +52,19 @@ class RowContributionTap:
         self.norms = RowNorms()
         self.called: set[str] = set()
         self.answered: set[str] = set()
-        self.removals: list[Removal] = [
-            linear.register_forward_hook(partial(self._forward, name)).remove
-            for name, linear in self.linears.items()
-        ]
-        self._take = target.sink.timed(self.take)
+        self.waiting: dict[str, Norm] = {}  # of input rows whose layer has not returned yet
+        self._take, self._meet = target.sink.timed(self.take), target.sink.timed(self.meet)
+        self.removals: list[Removal] = []
+        for name, linear in self.linears.items():
+            # Before the layer, its input is still in the processor's cache.
+            before = linear.register_forward_pre_hook(partial(self._before, name), with_kwargs=True)
+            self.removals += [before.remove, linear.register_forward_hook(partial(self._after, name)).remove]
 
-    def _forward(self, name: str, module: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if self.active and torch.is_grad_enabled() and output.requires_grad:
-            self._take(name, module, inputs[0], output)
+    def _before(self, name: str, _: nn.Linear, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+        if self.active and torch.is_grad_enabled():
+            self._take(name, inputs[0] if inputs else named["input"])
 
-    def take(self, name: str, module: nn.Linear, rows: Tensor, output: Tensor) -> None:
+    def take(self, name: str, rows: Tensor) -> None:
         """Keep the norms of a layer's input rows until its output's gradient comes."""
         if name in self.called:
             raise MechlabError(
@@ -70,10 +72,13 @@ class RowContributionTap:
                 "'gradient' instead, or leave the layer out."
             )
         self.called.add(name)
-        inputs = self.norms.of(rows)
-        output.register_hook(
-            self.target.sink.timed(partial(self.meet, name, module.bias is not None, inputs))
-        )  # type: ignore[no-untyped-call]
+        self.waiting[name] = self.norms.of(rows)
+
+    def _after(self, name: str, module: nn.Linear, _: tuple[Tensor, ...], output: Tensor) -> None:
+        norm = self.waiting.pop(name, None)
+        if norm is not None and output.requires_grad:
+            hook = partial(self._meet, name, module.bias is not None, norm)
+            output.register_hook(hook)  # type: ignore[no-untyped-call]
 
     def meet(self, name: str, has_bias: bool, inputs: "Norm", gradient: Tensor) -> None:
         """Multiply the norms of input rows and output gradients."""
@@ -114,6 +119,7 @@ class RowContributionTap:
         self.active, self.squares = True, None
         self.called.clear()
         self.answered.clear()
+        self.waiting.clear()
         self.norms.clear()
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""A recording of a trained run: checkpoints are restored, images go through them, a RecordSpec names the folder."""
+"""A recording of a trained run: images go through its checkpoints, a RecordSpec names it."""
 
 import shutil
 from collections.abc import Callable
@@ -95,8 +95,13 @@ def write(
 ) -> None:
     """Write a recording: one pass a checkpoint."""
     where = fabric(device).device
-    attributes = {"run_id": plan.run.name, "spec": spec.model_dump(mode="json"), "request": document,
-                  "train": plan.spec.model_dump(mode="json"), "provenance": {"run": plan.run.name}}  # fmt: skip
+    attributes = {
+        "run_id": plan.run.name,
+        "spec": spec.model_dump(mode="json"),
+        "request": document,
+        "train": plan.spec.model_dump(mode="json"),
+        "provenance": {"run": plan.run.name},
+    }
     expected(plan, spec, report)
     with Writer.create(folder, attributes=attributes) as writer:
         tables = _Tables(plan, spec)
@@ -159,7 +164,7 @@ def named_losses(plan: Plan, spec: RecordSpec) -> dict[str, NamedLoss]:
 
 
 def reference(plan: Plan, *, stage: int) -> dict[str, Tensor]:
-    """Return the parameters before a stage began: those of the checkpoint before, and new ones as initialised."""
+    """Return the parameters before a stage began: those of the checkpoint before, new ones as initialised."""
     system = build(plan, tasks=stage + 1)
     values = {name: value.detach().clone() for name, value in modules_of(system).named_parameters()}
     if stage > 0:
@@ -196,8 +201,13 @@ class _Tables:
         """Write the statistics of the raw images."""
         for name, chosen in self.picked.items():
             for statistic, values in self.plan.inputs.statistics(name, self.split).items():
-                writer.append(f"{RAW}/{statistic}", values[chosen], axes=("item",),
-                              coordinates={"item": self.rows[name]}, unit="grey level")  # fmt: skip
+                writer.append(
+                    f"{RAW}/{statistic}",
+                    values[chosen],
+                    axes=("item",),
+                    coordinates={"item": self.rows[name]},
+                    unit="grey level",
+                )
 
     def images(
         self, system: Trainable, *, stage: int, with_scores: bool, device: torch.device
@@ -212,8 +222,14 @@ class _Tables:
                 features = np.asarray(self.plan.inputs.features(name, self.split).values[chosen])
                 scores: dict[str, np.ndarray] = {}
                 if with_scores:
-                    scored = score(system, features, task=task, tasks=stage + 1,
-                                   router=self.plan.evaluation.router, device=device)  # fmt: skip
+                    scored = score(
+                        system,
+                        features,
+                        task=task,
+                        tasks=stage + 1,
+                        router=self.plan.evaluation.router,
+                        device=device,
+                    )
                     scores = self._scores(scored, name)
                 found.append(Images(items=self.rows[name], features=features, task=task, scores=scores))
         return found

@@ -28,8 +28,12 @@ class Watch:
         self.grid = plan.inputs.grid
         spec = RecordSpec(evaluation=None, train=plan.spec.hash, plan=tuple(self.entries), split="train")
         self.folder = plan.run.path / "recordings" / spec.hash
-        self.attributes = {"run_id": plan.run.name, "spec": spec.model_dump(mode="json"),
-                           "train": plan.spec.model_dump(mode="json"), "provenance": {"run": plan.run.name}}  # fmt: skip
+        self.attributes = {
+            "run_id": plan.run.name,
+            "spec": spec.model_dump(mode="json"),
+            "train": plan.spec.model_dump(mode="json"),
+            "provenance": {"run": plan.run.name},
+        }
         self.writer: Writer | None = None
         self.recorder: Recorder | None = None
         self.table: list[Item] = []
@@ -37,7 +41,7 @@ class Watch:
         self.seconds = 0.0
 
     def rewind(self, position: int, *, task: int, items: Sequence[Item]) -> None:
-        """Begin or resume at a task: what was recorded after `position` is dropped, so no step stands twice."""
+        """Begin or resume at a task: what stands after `position` is dropped."""
         if self.writer is None:
             self.writer = Writer.resume(self.folder, position=position, attributes=self.attributes)
         self._detach()
@@ -77,8 +81,11 @@ class Watch:
     def report(self) -> dict[str, Any]:
         """Return what following has cost: seconds in hooks, bytes, rows dropped."""
         statistics = self.writer.statistics if self.writer is not None else None
-        return {"seconds": self.seconds, "bytes": statistics.bytes if statistics else 0,
-                "dropped": statistics.dropped_rows if statistics else 0}  # fmt: skip
+        return {
+            "seconds": self.seconds,
+            "bytes": statistics.bytes if statistics else 0,
+            "dropped": statistics.dropped_rows if statistics else 0,
+        }
 
     def _detach(self) -> None:
         if self.recorder is not None:

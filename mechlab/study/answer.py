@@ -42,9 +42,13 @@ class Place:
 
 
 def answer(
-    probe: str, *, seeds: int | None = None, place: Place | None = None, report: Report = silent,
+    probe: str,
+    *,
+    seeds: int | None = None,
+    place: Place | None = None,
+    report: Report = silent,
     sites: Mapping[str, str] | None = None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Answer a probe's question from its own plan: train and record what is missing, then judge."""
     module = systems.probe(probe)
     study = planned(module, seeds=seeds)
@@ -90,9 +94,17 @@ def jobs(study: Study, *, place: Place) -> list[Job]:
     for arm in study.arms:
         for seed in range(study.seeds):
             request = TrainRequest(
-                system=study.system, preset=arm.preset, data=study.data, tasks=study.tasks, backbone=study.backbone,
-                seed=seed, settings=dict(arm.settings), device=place.device, out=place.out, cache=place.cache,
-            )  # fmt: skip
+                system=study.system,
+                preset=arm.preset,
+                data=study.data,
+                tasks=study.tasks,
+                backbone=study.backbone,
+                seed=seed,
+                settings=dict(arm.settings),
+                device=place.device,
+                out=place.out,
+                cache=place.cache,
+            )
             found.append(Job(name=f"{arm.name}, seed {seed}", request=request.document(), record=record))
     return found
 
@@ -139,10 +151,14 @@ def judged(
 
 
 def probe_inputs(
-    probe: str, inputs: Sequence[Path], *, place: Place, report: Report = silent,
+    probe: str,
+    inputs: Sequence[Path],
+    *,
+    place: Place,
+    report: Report = silent,
     sites: Mapping[str, str] | None = None,
-) -> Result:  # fmt: skip
-    """Judge runs or recordings that exist; a run without the recording that is needed gets one (it is never trained)."""
+) -> Result:
+    """Judge runs or recordings that exist; a run that lacks the recording gets one, and is never trained."""
     module = systems.probe(probe)
     study = planned(module)
     runs = [path for path in inputs if (path / "run.json").exists()]
@@ -155,9 +171,15 @@ def probe_inputs(
 
 
 def asked(
-    probe: str, inputs: Sequence[str], *, train: bool, seeds: int | None, sites: Sequence[str], place: Place,
+    probe: str,
+    inputs: Sequence[str],
+    *,
+    train: bool,
+    seeds: int | None,
+    sites: Sequence[str],
+    place: Place,
     report: Report,
-) -> Result:  # fmt: skip
+) -> Result:
     """Answer the words of a command line: inputs that exist, or the probe's own plan with `train`."""
     roles: dict[str, str] = {}
     for text in sites:
@@ -178,8 +200,9 @@ def asked(
     if not inputs:
         systems.probe(probe)
         raise MechlabError(f"probe '{probe}' was given no run or recording; name some, or add --train.")
-    return probe_inputs(probe, [named(text, place.out) for text in inputs], place=place, report=report,
-                        sites=roles or None)  # fmt: skip
+    return probe_inputs(
+        probe, [named(text, place.out) for text in inputs], place=place, report=report, sites=roles or None
+    )
 
 
 def named(text: str, out: Path) -> Path:

@@ -20,7 +20,7 @@ class Job:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of request and recordings, first 12 hex digits; devices and folders count, so files are found."""
+        """SHA-256 of request and recordings, 12 hex digits; folders count, so that files are found."""
         return sha256_bytes(canonical_json({"request": self.request, "record": list(self.record)}).encode())[
             :12
         ]

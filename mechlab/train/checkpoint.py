@@ -61,7 +61,8 @@ def load_weights(path: Path, module: nn.Module) -> None:
         raise MechlabError(f"checkpoint '{path}' has no weights; train the run again.") from fault
     except (SafetensorError, RuntimeError) as fault:
         raise MechlabError(
-            f"'{file}' does not fit this model or is damaged ({str(fault).splitlines()[0]}); train the run again."
+            f"'{file}' does not fit this model or is damaged ({str(fault).splitlines()[0]}); "
+            "train the run again."
         ) from fault
 
 

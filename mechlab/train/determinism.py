@@ -1,4 +1,4 @@
-"""Bit-identical repetition: seeds, threads, and the order of the data as a function of (seed, task, epoch)."""
+"""Bit-identical repetition: seeds, threads, and a data order that depends on (seed, task, epoch) alone."""
 
 import os
 import platform

@@ -45,7 +45,7 @@ def evaluate(
     settings: EvaluationSettings,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Evaluate a checkpoint that is loaded in `system`; an evaluation that exists is read, never made again."""
+    """Evaluate a checkpoint that is loaded in `system`; one that exists is read, not made again."""
     folder = run.path / "evals" / spec.hash
     if (folder / "metrics.json").exists():
         return dict(read_json(folder / "metrics.json"))
@@ -82,7 +82,7 @@ def class_metrics(
 ) -> tuple[dict[str, Any], Float[np.ndarray, " item"]]:
     """Return the metrics of one class and its image scores, and leave its gallery in `folder`.
 
-    Metrics are routed, given the id (prefix `given_`), and of trivial statistics of the raw image (`trivial_`).
+    Metrics are routed, given the id (prefix `given_`), and of the raw image alone (`trivial_`).
     """
     features = inputs.features(name, "test")
     labels = np.array([item.label for item in features.items])

@@ -31,7 +31,7 @@ def chosen(defects: list[str], scores: Float[np.ndarray, " item"]) -> list[int]:
 def save(
     path: Path, inputs: Inputs, features: Features, *, scores: Float[np.ndarray, " item"], maps: np.ndarray
 ) -> None:
-    """Write images (uint8), masks (bool), maps (float32, one a pixel), scores, labels and defects as one .npz."""
+    """Write images (uint8), masks (bool), maps (float32), scores, labels and defects as one .npz."""
     picked = chosen([item.defect for item in features.items], scores)
     items = [features.items[index] for index in picked]
     assert features.masks is not None, "the test split has masks"

@@ -103,7 +103,7 @@ def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndar
 
 
 def task_thresholds(plan: Plan) -> list[float | None]:
-    """Return the decision threshold of each task: the highest of its classes', None without held-out normals."""
+    """Return each task's decision threshold, the highest of its classes; None without held-out normals."""
     folder = plan.run.path / "evals" / str(plan.run.summary()["evaluation"])
     metrics = read_json(folder / "metrics.json")["metrics"]
     found: list[float | None] = []

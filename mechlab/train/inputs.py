@@ -109,7 +109,7 @@ class Inputs:
         return np.asarray(features.values[kept_and_held(features.items, fraction=self.holdout)[1]])
 
     def statistics(self, class_name: str, split: Split = "test") -> dict[str, Float[np.ndarray, " item"]]:
-        """Return trivial statistics of the raw images: grey mean, deviation, distance to the mean training image.
+        """Return statistics of the raw images: grey mean, deviation, distance to the mean training image.
 
         The distance is the root mean square over a 64-pixel thumbnail, in grey levels of 0 to 255.
         """
@@ -126,7 +126,7 @@ class Inputs:
 def kept_and_held(
     items: Sequence[Item], *, fraction: float
 ) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " held"]]:
-    """Return the indices that are trained on and those held out; chosen by the images' hashes, not their order."""
+    """Return the indices that are trained on and those held out; chosen by hash, not by order."""
     if not 0 <= fraction < 1:
         raise MechlabError(
             f"holdout {fraction} is not in [0, 1); give the fraction of normals to hold out, e.g. 0.1."

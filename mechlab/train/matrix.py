@@ -9,7 +9,7 @@ Stages = Sequence[Mapping[str, Any]]  # one evaluation document a stage
 
 
 def accuracy_matrix(stages: Stages, tasks: Sequence[Sequence[str]]) -> list[list[float | None]]:
-    """Return routed image AUROC [stage][task], None before a task was trained; a task is the mean of its classes."""
+    """Return routed image AUROC [stage][task], None before a task; a task is the mean of its classes."""
     rows: list[list[float | None]] = []
     for stage, document in enumerate(stages):
         row: list[float | None] = []
@@ -23,7 +23,7 @@ def accuracy_matrix(stages: Stages, tasks: Sequence[Sequence[str]]) -> list[list
 
 
 def forgetting(matrix: Sequence[Sequence[float | None]]) -> float | None:
-    """Return the mean over earlier tasks of (best - final) image AUROC (Chaudhry et al. 2018); None for one task."""
+    """Return the mean fall of earlier tasks from their best image AUROC (Chaudhry et al. 2018)."""
     lost = []
     for task in range(len(matrix) - 1):
         column = [value for row in matrix[task:] if (value := row[task]) is not None]

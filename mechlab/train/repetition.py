@@ -14,7 +14,7 @@ GRID, DIM, ITEMS = (4, 4), 16, 12
 
 
 def repeats(*, disturb: Callable[[Trainable], None] = lambda _: None) -> bool:
-    """Return whether two trainings with one seed agree in every loss and parameter; `disturb` changes the second."""
+    """Return whether two trainings with one seed agree in every bit; `disturb` changes the second."""
     return _once(lambda _: None) == _once(disturb)
 
 

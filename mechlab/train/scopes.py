@@ -12,7 +12,7 @@ from mechlab.train.stage import Stage
 
 
 def apply(module: nn.Module, stage: Stage) -> None:
-    """Let exactly the parameters of the stage's groups require gradients; a stage that is incomplete is refused."""
+    """Let exactly the parameters of the stage's groups require gradients; refuse an incomplete stage."""
     names = dict(module.named_parameters())
     grouped = [name for group in stage.groups for name in group.parameters]
     undeclared = sorted(set(names) - set(stage.scopes)) or sorted(set(stage.scopes) - set(names))

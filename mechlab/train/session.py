@@ -1,4 +1,4 @@
-"""One training from request to summary: features, stages, checkpoints, evaluations; resumable at any instant."""
+"""One training from request to summary: features, stages, checkpoints, evaluations; resumable."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -135,7 +135,7 @@ def _train_tasks(plan: Plan, *, device: torch.device, report: Report) -> list[di
 
 
 def watchers(plan: Plan, module: nn.Module) -> Sequence[Any]:
-    """Return the recorder that a request asks for; it is found by name, since training knows only observers."""
+    """Return the recorder that a request asks for; found by name, since training knows only observers."""
     if plan.request.record is None:
         return ()
     watch = import_module("mechlab.instrument.watching").watch

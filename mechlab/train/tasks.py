@@ -1,4 +1,4 @@
-"""The training of one task inside a run: stage, loop, fingerprint, checkpoint, log; resumable within the task."""
+"""The training of one task of a run: stage, loop, fingerprint, checkpoint, log; resumable within."""
 
 import json
 import os
@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from mechlab import fingerprint
 from mechlab.files import read_json, remove_folder, told, write_json, write_text
@@ -39,8 +41,15 @@ class Log:
 
     def after(self, step: Step) -> None:
         """Write one row."""
-        row = {"step": step.step, "task": step.task, "epoch": step.epoch, "loss": step.loss, **step.terms,
-               "learning_rate": step.learning_rate, "gradient_norm": step.gradient_norm}  # fmt: skip
+        row = {
+            "step": step.step,
+            "task": step.task,
+            "epoch": step.epoch,
+            "loss": step.loss,
+            **step.terms,
+            "learning_rate": step.learning_rate,
+            "gradient_norm": step.gradient_norm,
+        }
         with told(self.path):
             self.stream.write(json.dumps(row) + "\n")
 
@@ -134,7 +143,7 @@ class TaskTraining:
     def _loop(
         self,
         task: int,
-        features: Any,
+        features: Float[np.ndarray, "item row column dim"],
         stage: Stage,
         optimizer: torch.optim.Optimizer,
         start: Progress,
@@ -156,9 +165,17 @@ class TaskTraining:
                 saved = time.monotonic()
 
         return run_task(
-            self.system, features, task=task, seed=self.seed, stage=stage, optimizer=optimizer, device=self.device,
-            start=start, observers=observers, after_epoch=after_epoch,
-        )  # fmt: skip
+            self.system,
+            features,
+            task=task,
+            seed=self.seed,
+            stage=stage,
+            optimizer=optimizer,
+            device=self.device,
+            start=start,
+            observers=observers,
+            after_epoch=after_epoch,
+        )
 
     def _position(self, task: int, progress: Progress) -> Position:
         recorded = sum(watcher.commit() for watcher in self.watchers)
@@ -173,7 +190,7 @@ class TaskTraining:
         *,
         before: dict[str, str],
         end: Progress,
-        features: Any,  # noqa: ANN401
+        features: Float[np.ndarray, "item row column dim"],
     ) -> None:
         module = modules_of(self.system)
         print_ = scopes.fingerprint(module, stage, task=task, before=before, losses=end.losses)

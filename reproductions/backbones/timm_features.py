@@ -105,11 +105,12 @@ def build(
     network = created(architecture, image_size=image_size, seed=source if isinstance(source, int) else 0)
     indices = network.chosen(layers)
     network.check_width(dim, indices)
+    needed = network.needed(indices, image_size=image_size)
     if isinstance(source, int):
         weights_id = f"{RANDOM}{source}"
     else:
         file = source or hub.fetched(backbone, network.config.get("hf_hub_id"))
-        weights_id = _loaded(network, file, needed=network.needed(indices, image_size=image_size))
+        weights_id = _loaded(network, file, needed=needed)
     origin = Origin(
         backbone=backbone,
         weights_id=weights_id,

@@ -6,6 +6,7 @@ Files are read without executing anything in them: safetensors, or torch files a
 import hashlib
 import os
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,7 +70,9 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             found: object = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about old formats; what cannot be read is an error anyway
+                found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as fault:
         raise MechlabError(f"weight file '{path}' does not exist; give --weights FILE.") from fault
     except pickle.UnpicklingError as fault:
@@ -94,9 +97,8 @@ def checked(
     tensors: Mapping[str, Tensor], *, expected: Mapping[str, Tensor], needed: frozenset[str], source: str
 ) -> dict[str, Tensor]:
     """Return the needed tensors; a missing one or one of another shape is a MechlabError that names it."""
-    missing = sorted(needed - set(tensors))
-    if missing:
-        raise _incomplete(missing, tensors, source)
+    if not needed <= set(tensors):
+        raise _incomplete(needed, tensors, source)
     for name in sorted(needed):
         got, want = tuple(tensors[name].shape), tuple(expected[name].shape)
         if got != want:
@@ -111,18 +113,19 @@ def checked(
     return {name: tensors[name] for name in needed}
 
 
-def _incomplete(missing: list[str], tensors: Mapping[str, Tensor], source: str) -> MechlabError:
-    """Return the error for missing tensors: a whole stage that is absent, or weights of another backbone."""
-    stages = {name.split(".")[0] for name in tensors}
-    absent = sorted({name.split(".")[0] for name in missing} - stages)
-    if absent and len(absent) < len(stages):
+def _incomplete(needed: frozenset[str], tensors: Mapping[str, Tensor], source: str) -> MechlabError:
+    """Return the error for missing tensors: whole stages that are absent, or weights of another backbone."""
+    missing = sorted(needed - set(tensors))
+    stages = sorted({name.split(".")[0] for name in missing})
+    are_cut = not {name.split(".")[0] for name in tensors} & set(stages)
+    if are_cut and needed & set(tensors):
         return MechlabError(
-            f"the weights '{source}' hold no {' and no '.join(absent)}, which the asked layers need; ask for "
-            f"layers before '{absent[0]}' with --layers, or give complete weights with --weights FILE."
+            f"the weights '{source}' hold no {' and no '.join(stages)}, which the asked layers need; ask for "
+            f"layers before '{stages[0]}' with --layers, or give complete weights with --weights FILE."
         )
     more = f" and {len(missing) - 1} more tensors" if len(missing) > 1 else ""
     return MechlabError(
-        f"the weights '{source}' lack '{missing[0]}'{more} of this backbone; give weights that were made for it."
+        f"the weights '{source}' lack '{missing[0]}'{more} of this backbone; give its own weights."
     )
 
 

@@ -5,7 +5,7 @@ renamed copy is the same image.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ class LayoutDataset:
     name: str
     root: Path
     present: tuple[str, ...]  # class folders, sorted
+    known: dict[str, tuple[Item, ...]] = field(default_factory=dict, repr=False, compare=False)  # hashed once
 
     def classes(self) -> tuple[str, ...]:
         """Return the classes that are on the disk, sorted."""
@@ -39,6 +40,11 @@ class LayoutDataset:
         """
         if class_name not in self.present:
             raise unknown(f"class in '{self.root}'", class_name, self.present)
+        if class_name not in self.known:
+            self.known[class_name] = self._indexed(class_name)
+        return self.known[class_name]
+
+    def _indexed(self, class_name: str) -> tuple[Item, ...]:
         folder = self.root / class_name
         train = _files(folder / "train" / GOOD)
         if not train:

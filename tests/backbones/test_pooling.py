@@ -11,12 +11,13 @@ from reproductions.backbones.pooling import _grouped, _unfolded, averaged, narro
 def test_the_cheap_way_equals_the_general_way(channels: int, dim: int) -> None:
     maps = torch.randn(3, channels, 9, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     torch.testing.assert_close(_grouped(maps, dim), _unfolded(maps, dim), atol=1e-12, rtol=0)
-    torch.testing.assert_close(pooled(maps.float(), dim).double(), _unfolded(maps, dim), atol=1e-6, rtol=0)
+    single = pooled(maps.float(), dim).double()
+    torch.testing.assert_close(single, _unfolded(maps, dim), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(("channels", "dim"), [(4, 6), (8, 3), (4, 36), (3, 4)])
 def test_the_general_way_follows_the_definition(channels: int, dim: int, rng: np.random.Generator) -> None:
-    """Bin b of D takes entries floor(b n / D) to ceil((b + 1) n / D) of the flattened (channel, 3, 3) axis."""
+    """Bin b of D takes entries floor(b n / D) to ceil((b + 1) n / D) of the flattened neighbourhood."""
     maps = rng.normal(size=(1, channels, 4, 5))
     padded = np.pad(maps[0], ((0, 0), (1, 1), (1, 1)))
     n = channels * 9

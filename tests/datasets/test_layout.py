@@ -59,6 +59,11 @@ def test_an_image_is_known_by_the_hash_of_its_file(root: Path) -> None:
     assert after == list(before.values())
 
 
+def test_a_class_is_indexed_once(root: Path) -> None:
+    dataset = folder.open(root)
+    assert dataset.items("bolt") is dataset.items("bolt")
+
+
 def test_masks_are_paired_by_stem_with_or_without_the_word_mask(root: Path) -> None:
     dataset = folder.open(root)
     for item in dataset.items("bolt"):

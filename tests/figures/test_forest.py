@@ -20,8 +20,8 @@ def test_effect_null_and_threshold_stand_in_one_panel(ax, make_result):
     (panel,) = ax.child_axes
     assert drawn(panel, "D") == [[0.875, 1.0]]
     assert drawn(panel, "s") == [[0.5625, 0.0]]
-    intervals = [line.get_xdata().tolist() for line in panel.lines if line.get_linewidth() == 2.2]
-    assert intervals == [[0.8125, 0.9375], [0.5, 0.625]]
+    intervals = [line.get_xydata().tolist() for line in panel.lines if line.get_linewidth() == 2.2]
+    assert intervals == [[[0.8125, 1.0], [0.9375, 1.0]], [[0.5, 0.0], [0.625, 0.0]]]
     (threshold,) = (line for line in panel.lines if line.get_linestyle() == "--")
     assert set(threshold.get_xdata()) == {0.75}
     assert panel.get_xlabel() == "image AUROC"
@@ -46,7 +46,7 @@ def test_an_effect_that_could_not_be_estimated_is_said_and_not_drawn(ax, make_re
 def test_extreme_effects_stay_inside_the_panel(ax, value):
     forest(ax, [Row(name="effect", value=value, kind="effect"), Row(name="null", value=0.0, kind="null")],
            unit="nats", lines={"threshold": value / 2})  # fmt: skip
-    ax.get_figure().canvas.draw()
+    ax.get_figure().draw_without_rendering()
     low, high = ax.get_xlim()
     assert low <= value <= high and low <= 0.0 <= high
     assert np.isfinite([low, high]).all()

@@ -120,7 +120,7 @@ def drawn(result):
         module = figure(result.probe)
         ax = style.canvas(module.size(result))
         module.draw(result, ax)
-        ax.get_figure().canvas.draw()
+        ax.get_figure().draw_without_rendering()
     return ax
 
 

@@ -18,7 +18,7 @@ def draw():
         def run(module, content):
             ax = style.canvas(module.size(content))
             module.draw(content, ax)
-            ax.get_figure().canvas.draw()
+            ax.get_figure().draw_without_rendering()
             return ax
 
         yield run

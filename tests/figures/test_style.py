@@ -31,9 +31,9 @@ def test_normal_and_defective_differ_for_every_kind_of_eye():
 
 
 def test_the_house_leaves_no_trace_and_heeds_no_settings_of_the_user():
-    with matplotlib.rc_context({"font.size": 40.0, "axes.facecolor": "black"}):
+    with matplotlib.rc_context({"font.size": 40.0, "xtick.direction": "in"}):
         with style.house():
-            assert matplotlib.rcParams["axes.facecolor"] == "white"
+            assert matplotlib.rcParams["xtick.direction"] == "out"
             assert matplotlib.rcParams["font.size"] == 9.0
         assert matplotlib.rcParams["font.size"] == 40.0
 

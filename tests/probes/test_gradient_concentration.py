@@ -126,9 +126,14 @@ def test_patches_whose_steepness_is_unrelated_to_their_score_are_refuted(measure
 
 
 def test_patches_that_act_on_others_show_beyond_their_own_steepness(measured, rng):
-    found = measured(rng.uniform(0.5, 2, (5, *GRID)), rng.standard_normal((5, *GRID)), leak=0.3)
-    left = found.column("log_ratio") - found.column("log_own")
-    assert (left < -0.05).all()
+    for leak in (0.0, 0.3):
+        found = measured(
+            rng.uniform(0.5, 2, (5, *GRID)), rng.standard_normal((5, *GRID)), leak=leak, name=f"leak-{leak}"
+        )
+        left = table(
+            probe.judge(found), "weights", quantity="beyond own steepness: patches that act on others"
+        )
+        assert left["mean"] == pytest.approx(0.0, abs=1e-12) if leak == 0 else left["high"] < -0.05
 
 
 def test_distance_shows_how_far_the_loss_reaches(measured):

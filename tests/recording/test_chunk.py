@@ -71,3 +71,11 @@ def test_a_chunk_is_not_needlessly_small():
     assert chunk_shape((100, 4, 4), 8) == (100, 4, 4)
     assert chunk_shape((4096, 512), 4) == (2048, 512)
     assert chunk_shape((2, 4096, 1024), 4) == (1, 1024, 1024)
+
+
+def test_what_is_missing_of_a_chunk_is_zeros_and_no_remains(tmp_path):
+    path = tmp_path / "values.h5"
+    written(path, np.full((7, 3), 255, np.uint8), (4, 3))
+    with h5py.File(path) as file:
+        _, raw = file["values"].id.read_direct_chunk((4, 0))
+    assert np.frombuffer(raw[:12], np.uint8).tolist() == [255] * 9 + [0] * 3

@@ -27,6 +27,11 @@ def test_text_of_any_script_comes_back(texts):
     assert column.kind == "str"
 
 
+def test_text_that_would_be_cut_is_refused():
+    with pytest.raises(ValueError, match="NUL characters"):
+        stored(np.array(["a\0b"]))
+
+
 def test_booleans_come_back_as_booleans():
     column = stored(np.array([[True], [False]]))
     assert column.values.dtype == np.uint8

@@ -1,6 +1,7 @@
 """The loop visits every image once an epoch, repeats bit for bit, and stops where a loss is not finite."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -20,8 +21,18 @@ def train(toy, features, *, start=None, observers=(), until=None, seed=0, optimi
     scopes.apply(toy, stage)
     optimizer = optimizer or scopes.optimizer(toy, stage)
     seen = []
-    end = run_task(toy, features, task=task, seed=seed, stage=stage, optimizer=optimizer, device=torch.device("cpu"),
-                   start=start or Progress(), observers=observers, after_epoch=seen.append)  # fmt: skip
+    end = run_task(
+        toy,
+        features,
+        task=task,
+        seed=seed,
+        stage=stage,
+        optimizer=optimizer,
+        device=torch.device("cpu"),
+        start=start or Progress(),
+        observers=observers,
+        after_epoch=seen.append,
+    )
     return end, seen, optimizer
 
 
@@ -57,7 +68,7 @@ def test_the_rate_warms_up_and_ends_at_its_final_fraction():
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.1)
-    assert all(late <= early + 1e-12 for early, late in zip(rates[10:], rates[11:], strict=False))
+    assert all(late <= early + 1e-12 for early, late in pairwise(rates[10:]))
 
 
 def test_two_trainings_with_one_seed_are_bit_identical(toy, features):
@@ -97,8 +108,18 @@ def test_a_loop_resumed_from_a_checkpoint_inside_a_task_ends_bit_identical(toy, 
 
     scopes.apply(full, full.stage(0))
     full_optimizer = scopes.optimizer(full, full.stage(0))
-    run_task(full, features, task=0, seed=0, stage=full.stage(0), optimizer=full_optimizer,
-             device=torch.device("cpu"), start=Progress(), observers=(), after_epoch=after_epoch)  # fmt: skip
+    run_task(
+        full,
+        features,
+        task=0,
+        seed=0,
+        stage=full.stage(0),
+        optimizer=full_optimizer,
+        device=torch.device("cpu"),
+        start=Progress(),
+        observers=(),
+        after_epoch=after_epoch,
+    )
     resumed = type(toy)(epochs=4)
     resumed.add_task(0)
     scopes.apply(resumed, resumed.stage(0))
@@ -151,8 +172,18 @@ def test_a_trainable_parameter_that_never_moves_is_an_error(toy, features):
     stage = Stage(scopes=honest.scopes | {"unused": "shared"}, groups=(held,), epochs=1, batch_size=4)
     scopes.apply(toy, stage)
     before = scopes.parameter_hashes(toy)
-    run_task(toy, features, task=0, seed=0, stage=stage, optimizer=scopes.optimizer(toy, stage),
-             device=torch.device("cpu"), start=Progress(), observers=(), after_epoch=lambda _: None)  # fmt: skip
+    run_task(
+        toy,
+        features,
+        task=0,
+        seed=0,
+        stage=stage,
+        optimizer=scopes.optimizer(toy, stage),
+        device=torch.device("cpu"),
+        start=Progress(),
+        observers=(),
+        after_epoch=lambda _: None,
+    )
     found = scopes.fingerprint(toy, stage, task=0, before=before, losses=(1.0,))
     with pytest.raises(MechlabError, match=r"'unused' is trainable \(scope shared\) but never moved"):
         found.check()
