@@ -75,7 +75,7 @@ def draw_published(result: Result, ax: Axes) -> None:
     forest(box, lines, unit="ratio of input gradients, weight 1 over weight 0", lines={})
     logarithmic(box, "x")
     box.axvline(null, color=COLOURS["null"], linewidth=1.0, linestyle=":")
-    ax.set_title(f"The published number is a ratio of loss weights (here N/k = {number(null)})", fontsize=9)
+    ax.set_title(f"Published ratio of input gradients: its null is N/k = {number(null)}, not 1", fontsize=9)
 
 
 def _details(result: Result) -> list[Room]:

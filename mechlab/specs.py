@@ -112,7 +112,7 @@ def validated(kind: type[S], values: dict[str, Any], *, what: str) -> S:
     try:
         return kind.model_validate(values)
     except ValidationError as fault:
-        first = fault.errors()[0]
+        first = min(fault.errors(), key=lambda error: error["type"] != "extra_forbidden")
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise unknown(f"{what} key", key, kind.model_fields) from fault

@@ -27,7 +27,7 @@ from mechlab.study.replicates import chosen_sites, replicate_means, training
 HYPOTHESIS = "Fine-tuning moves each layer in far fewer directions than a random change would."
 ID = "P8"
 SOURCE = "notes L7364, L7394"
-SITES = {"delta": "weight_delta/*.base.weight", "weight": "weight/*.base"}
+SITES = {"delta": "weight_delta/*.base*", "weight": "weight/*.base*"}  # biases are no matrices
 ENERGY = 0.95
 THRESHOLDS = {"largest_share": 0.5, "least_n": 6.0}
 RULE = (

@@ -47,7 +47,7 @@ RULE = (
     "weight below 1; supported if its 95 % interval lies above log {least_ratio:g}, refuted if below, "
     "undecided otherwise or with fewer than {least_n:g} images"
 )
-PUBLISHED = 42.3  # notes L6561
+PUBLISHED = {(1, 0): 42.3, (0, None): 1.18, (1, None): 49.99}  # weights of two tail losses; notes L6561-L6576
 _DRAWS = 200  # random tails an image
 _CHUNK = 16  # images
 
@@ -208,7 +208,8 @@ def judge(
             "losses": _loss_table(evidence),
             "distance": _distance_table(evidence),
             "weights": _weight_table(evidence),
-            "published": _published_table(evidence),
+            "published": _input_table(evidence, {"weight 1 over weight 0": (1, 0)}),
+            "input_ratios": _input_table(evidence, {"weight 0": (0, None), "weight 1": (1, None)}),
         },
         inputs=evidence.inputs,
     )
@@ -265,26 +266,32 @@ def _weight_table(evidence: Evidence) -> Table:
     return (*rows, {"quantity": "random tail (null)"} | null)
 
 
-def _published_table(evidence: Evidence) -> Table:
-    """The published number: a ratio of input gradients whose null is the loss-weight ratio N/k, not 1."""
+def _input_table(evidence: Evidence, named: Mapping[str, tuple[int, int | None]]) -> Table:
+    """Tail over other input gradients: at one weight, or weight 1 over weight 0 (whose null is N/k)."""
     if "tail_1" not in evidence.columns:
         return ()
-    rows = []
-    null = float(np.mean(evidence.column("patches") / evidence.column("tail")))
-    for part, text in (
-        ("other", "all other patches"),
-        ("first", "the first k other patches in raster order"),
-    ):
-        names = {"tail_1": "tail_1", "other_1": f"{part}_1", "tail_0": "tail_0", "other_0": f"{part}_0"}
-        known = {
-            name: replicate_means(evidence.columns["item"], evidence.columns[column])
-            for name, column in names.items()
-        }
-        values = amplification_values(known)
-        found = describe(np.empty(0) if values is None else values)
-        row = {
-            end: None if value is None else float(np.exp(value)) for end, value in found.items() if end != "n"
-        }
-        name = f"input gradient, tail over {text}, weight 1 over weight 0"
-        rows.append({"quantity": name, "null": null, "published": PUBLISHED, "n": found["n"]} | row)
+    rows: list[dict[str, Any]] = []
+    over = float(np.mean(evidence.column("patches") / evidence.column("tail")))
+    for name, (top, bottom) in named.items():
+        for part, text in (
+            ("other", "all other patches"),
+            ("first", "the first k other patches in raster order"),
+        ):
+            columns = {"tail_1": f"tail_{top}", "other_1": f"{part}_{top}"}
+            columns |= {"tail_0": f"tail_{bottom}", "other_0": f"{part}_{bottom}"}
+            ones = (1.0,) * len(evidence)  # no second ratio
+            means = {
+                kind: replicate_means(evidence.columns["item"], evidence.columns.get(column, ones))
+                for kind, column in columns.items()
+            }
+            values = amplification_values(means)
+            found = describe(np.empty(0) if values is None else values)
+            row: dict[str, Any] = {"quantity": f"input gradient, tail over {text}, {name}"}
+            row |= {
+                "null": {(1, 0): over, (0, None): 1.0}.get((top, bottom)),
+                "published": PUBLISHED[top, bottom],
+            }
+            for end in ("mean", "low", "high"):
+                row[end] = None if (value := found[end]) is None else float(np.exp(value))
+            rows.append(row | {"n": found["n"]})
     return tuple(rows)

@@ -189,8 +189,8 @@ def _blocks(evidence: Evidence, least_images: float) -> dict[str, tuple[np.ndarr
 def _statistic_table(blocks: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Table:
     """One row a class and statistic: AUROC, the larger of both directions, and its intervals.
 
-    `low` and `high` are of that value alone, `low_all` holds for all of them at once; none is below 0.5, as the
-    better direction of a statistic is not.
+    `low` and `high` are of that value alone, `low_all` holds for all of them at once; none is below 0.5, as
+    the better direction of a statistic is not.
     """
     count = 2 * len(STATISTICS) * len(blocks)  # either direction
     rows = []

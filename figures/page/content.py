@@ -50,6 +50,7 @@ class RunContent:
     accuracy_matrix: tuple[tuple[float | None, ...], ...] = ()  # image AUROC [stage][task]
     scores: dict[str, ClassScores] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    examples_rule: str = ""  # how the examples were chosen, one sentence; shown below the gallery
     log: tuple[dict[str, Any], ...] = ()  # rows with step, task, epoch, loss, ...
     spec: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -1,7 +1,5 @@
 """One run on the page: metrics beside trivial statistics, gallery, histograms, forgetting, training."""
 
-from collections.abc import Mapping
-
 from figures.page.content import RunContent
 from figures.page.markup import Markup, element, folded, joined, picture, table
 from figures.render import rendered, source_hash
@@ -11,6 +9,13 @@ from figures.wording import share
 
 _KINDS = {"gallery": "png"}  # photographs are smaller as pixels
 _DPI = 130
+_CAPTIONS = {
+    "gallery": "Test images with the outline of their mask, the map that the model gives, and the image score; "
+    "one colour scale a class.",
+    "score_histograms": "Scores of test images; the line is the threshold from held-out normal images.",
+    "accuracy_matrix": "Image AUROC of each task after each stage; the last row is no model at all.",
+    "training": "Training loss of each task.",
+}
 
 
 def run_section(run: RunContent, *, at: int, is_full: bool = True) -> Markup:
@@ -47,14 +52,8 @@ def _figures(run: RunContent) -> list[object]:
 
 def _shown(name: str, run: RunContent, *, alt: str) -> Markup:
     kind = _KINDS.get(name, "svg")
-    captions: Mapping[str, str] = {
-        "gallery": "Test images with the outline of their mask, the map that the model gives, and the image "
-        "score; one colour scale a class.",
-        "score_histograms": "Scores of test images; the line is the threshold from held-out normal images.",
-        "accuracy_matrix": "Image AUROC of each task after each stage; the last row is no model at all.",
-        "training": "Training loss of each task.",
-    }
-    caption = f"{captions[name]} Data {source_hash(name, run)[:12]}."
+    caption = " ".join([_CAPTIONS[name], *([run.examples_rule] if name == "gallery" else [])]).strip()
+    caption += f" Data {source_hash(name, run)[:12]}."
     return picture(rendered(name, run, kind=kind, dpi=_DPI), kind=kind, alt=alt, caption=caption, dpi=_DPI)
 
 

@@ -66,17 +66,17 @@ class RowContributionTap:
 
     def take(self, name: str, rows: Tensor) -> None:
         """Keep the norms of a layer's input rows until its output's gradient comes."""
-        if name in self.called:
-            raise MechlabError(
-                f"'{name}' runs twice in one step, so its rows add to the gradient together; record "
-                "'gradient' instead, or leave the layer out."
-            )
-        self.called.add(name)
         self.waiting[name] = self.norms.of(rows)
 
     def _after(self, name: str, module: nn.Linear, _: tuple[Tensor, ...], output: Tensor) -> None:
         norm = self.waiting.pop(name, None)
         if norm is not None and output.requires_grad:
+            if name in self.called:
+                raise MechlabError(
+                    f"'{name}' runs twice in one step, so its rows add to the gradient together; record "
+                    "'gradient' instead, or leave the layer out."
+                )
+            self.called.add(name)
             hook = partial(self._meet, name, module.bias is not None, norm)
             output.register_hook(hook)  # type: ignore[no-untyped-call]
 

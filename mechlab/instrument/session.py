@@ -45,7 +45,11 @@ def record_run(
     with lock(plan.run.path / "recordings" / f".{spec.hash}.lock", what="recording"):
         if not finished(folder):
             remove_folder(folder)
-            write(plan, spec, document, folder, device=device, report=report)
+            try:
+                write(plan, spec, document, folder, device=device, report=report)
+            except BaseException:
+                remove_folder(folder)
+                raise
     return {"recording": str(folder), "bytes": folder_bytes(folder), "overhead_ratio": None, "dropped": 0}
 
 

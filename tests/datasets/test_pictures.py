@@ -51,6 +51,12 @@ def test_every_mode_gives_rgb_and_a_mask(tmp_path: Path, mode: str) -> None:
         np.testing.assert_array_equal(read_mask(path, 16), grey > 0)
 
 
+def test_sixteen_bit_grey_keeps_its_shades(tmp_path: Path) -> None:
+    shades = np.array([[0, 1, 100, 255]], dtype=np.uint16).repeat(4, axis=0)
+    Image.fromarray(shades * 257).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png", 4)[..., 1], shades)
+
+
 def test_mask_values_of_one_are_defects(tmp_path: Path) -> None:
     values = np.eye(8, dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "m.png")

@@ -156,7 +156,7 @@ def test_an_input_that_is_changed_in_place_afterwards_is_seen_as_it_was():
             y = self.first(x)
             with torch.no_grad():
                 x.mul_(2)
-            return y + self.second(x.clone())
+            return y + self.second(x)
 
     torch.manual_seed(0)
     model, x = Overwriting().double(), torch.randn(4, 3, dtype=torch.float64)
@@ -219,6 +219,22 @@ def test_pointwise_convolutions_and_frozen_batch_norm_keep_rows_apart():
     model = nn.Sequential(nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2), nn.Linear(3, 3)).eval()
     memory = recorded(model, torch.randn(4, 2, 3, 3), quantity="patch_gradient_norm", dtype="float32")
     assert memory.one("patch_gradient_norm/2").shape == (4, 2, 3)
+
+
+def test_a_total_joins_layers_that_see_patches_flattened_and_in_their_grid():
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.second(self.first(x).reshape(-1, 4)).reshape(*x.shape[:-1], 3)
+
+    torch.manual_seed(0)
+    model, x = Both().double(), torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    memory = recorded(model, x, reduction="total", grid=(3, 4), images=2)
+    expected = naive(nn.Sequential(model.first, model.second), x)[1]
+    np.testing.assert_allclose(memory.one("row_contribution/total"), expected, rtol=1e-12)
 
 
 def test_a_total_over_layers_with_other_rows_is_refused():

@@ -19,7 +19,11 @@ def measured(record, trained):
     def measure(*deltas, stage=1, seed=0, name="run", weights=()):
         axes, coordinates = ("stage", "fan_out", "fan_in"), {"stage": np.array([stage], np.int32)}
         quantities = [
-            (f"weight_delta/flow.{at}.subnet.s1.base.weight", delta[None], axes, coordinates)
+            (f"weight_delta/flow.{at}.subnet.s1.base", delta[None], axes, coordinates)
+            for at, delta in enumerate(deltas)
+        ]
+        quantities += [
+            (f"weight_delta/flow.{at}.subnet.s1.base.bias", delta[None, :, 0], axes[:2], coordinates)
             for at, delta in enumerate(deltas)
         ]
         quantities += [

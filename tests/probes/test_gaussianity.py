@@ -121,10 +121,11 @@ def test_tasks_are_compared_with_the_prior_one_by_one(record, make_items, traine
     assert [row["task"] for row in result.tables["tasks"]] == ["gear", "weave"]
 
 
-def test_defective_images_are_left_out(measured, rng):
+def test_defective_images_are_left_out_and_the_others_named(measured, make_items, rng):
     values = latents(rng, images=14)
     values[10:] = 50.0
-    assert len(measured(values, defective=4)) == 10
+    found = measured(values, defective=4)
+    assert found.columns["item"] == tuple(item.sha256 for item in make_items(10))
 
 
 def test_another_site_can_be_asked_about(measured, rng):

@@ -154,6 +154,12 @@ def test_the_published_ratio_of_leaking_equal_patches_stands_beside_its_null(mea
     tail, other = 0.9 * 12 + 0.1, 0.1  # contributions at weight 1, over the image's mean
     assert row["mean"] == pytest.approx(tail / other)
     assert row["published"] == 42.3
+    ratios = {row["quantity"]: row for row in result.tables["input_ratios"]}
+    assert len(ratios) == 4
+    for weight, ratio, null, published in ((0, 1.0, 1.0, 1.18), (1, tail / other, None, 49.99)):
+        found = ratios[f"input gradient, tail over all other patches, weight {weight}"]
+        assert found["mean"] == pytest.approx(ratio)
+        assert (found["null"], found["published"]) == (null, published)
 
 
 def test_the_published_ratio_is_infinite_where_no_patch_acts_on_another(measured, rng):

@@ -5,9 +5,9 @@ from scipy.stats import binom
 from mechlab.errors import MechlabError
 from mechlab.metrics.ranking import auroc
 from mechlab.result import Evidence
+from mechlab.stats.auroc_interval import auroc_interval, auroc_values
+from mechlab.stats.power import n_to_decide
 from probes import shortcut as probe
-
-SEPARATED = {"gear": 30.0}
 
 
 def statistics(rng, *, images, defective, shift=0.0):
@@ -84,6 +84,14 @@ def test_the_smallest_and_the_largest_value_are_judged_over_classes(rng):
     assert holm["weave"] < 0.01 < holm["gear"]
 
 
+def test_the_lower_end_is_corrected_for_classes_statistics_and_directions(rng):
+    solved = statistics(rng, images=40, defective=20, shift=30.0)
+    for classes in (1, 3):
+        result = probe.judge(evidence({f"class-{at}": solved for at in range(classes)}))
+        low, high = auroc_interval(1.0, positives=20, negatives=20, level=1 - 0.05 / (6 * classes))
+        assert result.interval == pytest.approx((low, high))
+
+
 def test_a_benchmark_without_a_shortcut_is_refuted(rng):
     classes = {name: statistics(rng, images=400, defective=200) for name in ("gear", "weave")}
     result = probe.judge(evidence(classes))
@@ -115,9 +123,14 @@ def test_a_statistic_at_the_bar_is_decided_no_more_often_than_one_time_in_twenty
 
 
 def test_an_undecided_statistic_names_the_images_that_would_decide(rng):
-    result = probe.judge(evidence({"gear": statistics(rng, images=24, defective=12, shift=0.9)}))
-    assert result.verdict == "undecided"
-    assert result.n_to_decide > 24
+    values = statistics(rng, images=24, defective=12, shift=0.9)
+    turned = {name: -column for name, column in values.items()}
+    for one in (values, turned):
+        result = probe.judge(evidence({"gear": one}))
+        assert result.verdict == "undecided"
+        jackknife = auroc_values(values["mean"], np.arange(24) >= 12)
+        level = 1 - 0.05 / 6 if result.effect > 0.75 else 0.95
+        assert result.n_to_decide == n_to_decide(jackknife, threshold=0.75, level=level) > 24
 
 
 def test_a_class_with_few_images_of_a_label_is_left_out_and_named(rng):

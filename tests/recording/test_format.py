@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mechlab.recording.format import check_axes, decoded, split_key, stored
+from mechlab.recording.format import AXES, FORMAT, VERSION, check_axes, decoded, split_key, stored
 
 NUMBERS = st.sampled_from(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">f4", ">i2"])
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
@@ -84,3 +84,11 @@ def test_axes_come_from_one_alphabet():
 def test_a_coordinate_cannot_take_a_name_that_is_in_use(name):
     with pytest.raises(ValueError, match="needs a lower-case name"):
         check_axes(("item", "dim"), (name,))
+
+
+def test_the_document_names_what_the_program_knows(repository):
+    text = (repository / "docs" / "recording.md").read_text()
+    assert text.startswith(f"# The recording format, version {VERSION}\n")
+    assert f'"{FORMAT}", `version` = {VERSION}' in text
+    assert " ".join(AXES[:12]) in text
+    assert " ".join(AXES[12:]) in text

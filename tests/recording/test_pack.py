@@ -135,6 +135,20 @@ def test_xarray_opens_each_quantity_with_its_axes_and_coordinates(tmp_path, rng)
                     assert opened[name].to_numpy().tolist() == values.tolist()
 
 
+def test_axes_of_equal_length_are_told_apart(tmp_path):
+    import xarray
+
+    with Writer.create(tmp_path, attributes=HEAD) as writer:
+        square = np.arange(9.0).reshape(3, 3)
+        steps = {"step": np.arange(3), "loss": np.array(["a", "b", "c"])}
+        writer.append("a/b", square, axes=("item", "dim"), coordinates=steps, unit="1")
+    with h5py.File(tmp_path / "recording.h5") as file:
+        for name in ("values", "step", "loss"):
+            assert file["a/b"][name].dims[0][0].name == "/a/b/item"
+    with xarray.open_dataset(tmp_path / "recording.h5", engine="h5netcdf", group="a/b") as opened:
+        assert opened["values"].isel(dim=1).to_numpy().tolist() == [1, 4, 7]
+
+
 def test_xarray_opens_the_whole_tree(tmp_path, rng):
     import xarray
 

@@ -83,6 +83,11 @@ def test_random_tails_of_equal_patches_are_exactly_the_null():
     np.testing.assert_allclose(null, 0.0, atol=1e-12)
 
 
+def test_no_patch_is_drawn_twice_into_a_random_tail(rng):
+    null = random_tails(rng.exponential(size=(4, 4)), weight=0.3, tail=16, draws=5, seed=0)
+    np.testing.assert_allclose(null, 0.0, atol=1e-12)
+
+
 def test_random_tails_average_a_little_below_the_null(rng):
     null = random_tails(rng.exponential(size=(14, 14)), weight=0.7, tail=3, draws=400, seed=0)
     assert -0.2 < null.mean() < 0.0

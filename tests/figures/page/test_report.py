@@ -144,6 +144,12 @@ def test_no_text_of_a_figure_can_become_markup(page, make_run, make_result):
     assert EVIL[0] in made.words
 
 
+def test_the_rule_by_which_examples_were_chosen_is_told(page, make_run):
+    rule = "Of each kind the image of median score."
+    run = make_run(examples_rule=rule, scores={}, accuracy_matrix=(), log=())
+    assert f"one colour scale a class. {rule} Data " in page(runs=[run]).text
+
+
 def test_text_that_looks_escaped_is_not_trusted(page, bare):
     assert "&lt;b&gt;" in page(results=[bare(hypothesis="&lt;b&gt;")]).text
 
