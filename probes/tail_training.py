@@ -171,7 +171,7 @@ def judge(
         replication="seed",
         thresholds=thresholds,
         n_to_decide=found.n_to_decide,
-        reason=found.reason,
+        reason=found.reason if seeds else "no seed has a training with and one without the tail loss",
         tables={"pairs": _pair_table(seeds, own), "measures": _measure_table(own, under_mean)},
         inputs=evidence.inputs,
     )

@@ -32,7 +32,7 @@ b.undecided { color: var(--undecided); }
 table { border-collapse: collapse; font-size: .875rem; margin: .4rem 0 1rem;
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
-th, td { padding: .28rem .7rem; text-align: right; vertical-align: bottom;
+th, td { padding: .28rem .5rem; text-align: right; vertical-align: bottom;
   border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .text { text-align: left; }

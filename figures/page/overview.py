@@ -18,10 +18,10 @@ HEADER = (
     "image AUROC",
     "best trivial statistic",
     "pixel AUROC",
-    "AUPRO 30 %",
+    "AUPRO 30%",
     "routing",
     "forgetting",
-    "earlier scores identical",
+    "scores identical",
 )
 _WORDS = {True: "yes", False: "no", None: "n/a"}
 

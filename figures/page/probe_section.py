@@ -46,6 +46,7 @@ def facts(result: Result) -> Markup:
         "Null": null,
         "Replication": f"{replicates(result)}, the unit is the {result.replication}",
         "Thresholds": ", ".join(f"{name} = {number(value)}" for name, value in result.thresholds.items()),
+        "Plan hash": result.plan_hash or "",
     }
     shown = {term: told for term, told in pairs.items() if told}
     return element(

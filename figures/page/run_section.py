@@ -10,8 +10,8 @@ from figures.wording import share
 _KINDS = {"gallery": "png"}  # photographs are smaller as pixels
 _DPI = 130
 _CAPTIONS = {
-    "gallery": "Test images with the outline of their mask, the map that the model gives, and the image score; "
-    "one colour scale a class.",
+    "gallery": "Test images with the outline of their mask, the map that the model gives, and the image "
+    "score; one colour scale a class.",
     "score_histograms": "Scores of test images; the line is the threshold from held-out normal images.",
     "accuracy_matrix": "Image AUROC of each task after each stage; the last row is no model at all.",
     "training": "Training loss of each task.",

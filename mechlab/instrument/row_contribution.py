@@ -28,6 +28,8 @@ _COUPLING = (
     nn.GroupNorm,
 )
 
+_GATHERED = 64  # norms of terms that are held before they are joined
+
 
 class RowContributionTap:
     """Records |a_i| |b_i| of every Linear that one plan entry selects, or the root of their summed squares.
@@ -48,11 +50,11 @@ class RowContributionTap:
         self.keys = tuple(key_of(self.quantity, name) for name in names)
         self.fired: set[str] = set()
         self.active = False
-        self.squares: Tensor | None = None
+        self.terms: list[Tensor] = []  # whose squares add up to the total's
         self.norms = RowNorms()
         self.called: set[str] = set()
         self.answered: set[str] = set()
-        self.waiting: dict[str, Norm] = {}  # of input rows whose layer has not returned yet
+        self.waiting: dict[str, Tensor] = {}  # of input rows whose layer has not returned yet
         self._take, self._meet = target.sink.timed(self.take), target.sink.timed(self.meet)
         self.removals: list[Removal] = []
         for name, linear in self.linears.items():
@@ -80,7 +82,7 @@ class RowContributionTap:
             hook = partial(self._meet, name, module.bias is not None, norm)
             output.register_hook(hook)  # type: ignore[no-untyped-call]
 
-    def meet(self, name: str, has_bias: bool, inputs: "Norm", gradient: Tensor) -> None:
+    def meet(self, name: str, has_bias: bool, inputs: Tensor, gradient: Tensor) -> None:
         """Multiply the norms of input rows and output gradients."""
         if name in self.answered:
             raise MechlabError(
@@ -88,23 +90,28 @@ class RowContributionTap:
             )
         self.answered.add(name)
         outputs = self.norms.of(gradient)
-        if self.is_total:
-            self._add(name, inputs.squares, outputs.squares, has_bias=has_bias)
-        else:
-            self._write(key_of(self.quantity, name), inputs.values * outputs.values)
-
-    def _add(self, name: str, inputs: Tensor, outputs: Tensor, *, has_bias: bool) -> None:
-        inputs, outputs = self.target.sink.folded(inputs), self.target.sink.folded(outputs)
-        if self.squares is None:
-            self.squares = torch.zeros_like(inputs)
-        elif self.squares.shape != inputs.shape:
-            raise MechlabError(
-                f"'{name}' sees rows of shape {tuple(inputs.shape)} and the layers before it "
-                f"{tuple(self.squares.shape)}; a total needs layers with the same rows, so choose those."
-            )
-        self.squares.addcmul_(inputs, outputs)
+        if not self.is_total:
+            self._write(key_of(self.quantity, name), inputs * outputs)
+            return
+        fold = self.target.sink.folded
+        self._add(name, fold(inputs * outputs))
         if has_bias:
-            self.squares.add_(outputs)
+            self._add(name, fold(outputs))
+
+    def _add(self, name: str, term: Tensor) -> None:
+        if self.terms and self.terms[0].shape != term.shape:
+            raise MechlabError(
+                f"'{name}' sees rows of shape {tuple(term.shape)} and the layers before it "
+                f"{tuple(self.terms[0].shape)}; a total needs layers with the same rows, so choose those."
+            )
+        self.terms.append(term)
+        if len(self.terms) == _GATHERED:
+            self.terms = [self._total()]
+
+    def _total(self) -> Tensor:
+        """Return the root of the sum of squared terms, in float64."""
+        total: Tensor = torch.linalg.vector_norm(torch.stack(self.terms), dim=0, dtype=torch.float64)
+        return total
 
     def _write(self, key: str, values: Tensor) -> None:
         sink = self.target.sink
@@ -116,7 +123,8 @@ class RowContributionTap:
 
     def begin(self) -> None:
         """Switch on and forget the step before."""
-        self.active, self.squares = True, None
+        self.active = True
+        self.terms.clear()
         self.called.clear()
         self.answered.clear()
         self.waiting.clear()
@@ -124,32 +132,15 @@ class RowContributionTap:
 
     def end(self) -> None:
         """Write the total and switch off."""
-        if self.squares is not None:
-            self._write(self.keys[0], self.squares.sqrt())
-        self.active, self.squares = False, None
+        if self.terms:
+            self._write(self.keys[0], self._total())
+        self.active = False
+        self.terms.clear()
         self.norms.clear()
 
     def remove(self) -> None:
         """Take the hooks off."""
         remove_all(self.removals)
-
-
-class Norm:
-    """The norms of a tensor's rows, and their squares in float64 once they are asked for."""
-
-    def __init__(self, rows: Tensor) -> None:
-        """Take the norm over the last axis, in float32 at least."""
-        exact = rows.detach()
-        is_double = exact.dtype == torch.float64
-        self.values: Tensor = torch.linalg.vector_norm(exact if is_double else exact.float(), dim=-1)
-        self._squares: Tensor | None = None
-
-    @property
-    def squares(self) -> Tensor:
-        """The squared norms."""
-        if self._squares is None:
-            self._squares = self.values.double().square()
-        return self._squares
 
 
 class RowNorms:
@@ -161,14 +152,17 @@ class RowNorms:
 
     def __init__(self, *, held: int = 4) -> None:
         """Remember the norms of the last `held` tensors."""
-        self.known: deque[tuple[TensorWeakRef, int, Norm]] = deque(maxlen=held)
+        self.known: deque[tuple[TensorWeakRef, int, Tensor]] = deque(maxlen=held)
 
-    def of(self, rows: Tensor) -> Norm:
-        """Return the norms of a tensor as it is now."""
+    def of(self, rows: Tensor) -> Tensor:
+        """Return the norm over the last axis of a tensor as it is now, in float32 at least."""
         for held, version, norm in self.known:
             if held() is rows and version == rows._version:
                 return norm
-        norm = Norm(rows)
+        exact = rows.detach()
+        norm: Tensor = torch.linalg.vector_norm(
+            exact if exact.dtype == torch.float64 else exact.float(), dim=-1
+        )
         self.known.append((TensorWeakRef(rows), rows._version, norm))
         return norm
 

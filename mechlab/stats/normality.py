@@ -161,8 +161,7 @@ def _dims(z: np.ndarray) -> Iterator[np.ndarray]:
 def _sorted_dims(z: np.ndarray) -> Iterator[np.ndarray]:
     """Give `_dims` with each row sorted, ascending."""
     for block in _dims(z):
-        block.sort(axis=1)
-        yield block
+        yield np.sort(block, axis=1)  # a copy: the block may be a view of the caller's array
 
 
 def _check(z: np.ndarray, least: int) -> None:

@@ -54,6 +54,13 @@ PRESETS: tuple[Preset, ...] = (
         inputs={"dim": 64},
     ),
     Preset(
+        name="demo",
+        summary="what 'mechlab demo' trains: reduced with fewer epochs",
+        source="this repository",
+        parts=REDUCED | {"epochs": 4},
+        inputs={"dim": 64},
+    ),
+    Preset(
         name="reduced-finetune",
         summary="reduced with its flow trained in every task and no LoRA",
         source="notes 004 L7364",

@@ -116,6 +116,17 @@ def test_an_image_does_not_depend_on_its_neighbours(
     assert whole.spec.hash != part.spec.hash
 
 
+def test_the_network_sees_batches_of_one_size_only(
+    dataset: Noise, extractor: Extractor, tmp_path: Path
+) -> None:
+    """Other sizes may take other kernels, whose sums round differently."""
+    seen = []
+    hook = extractor.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    features(dataset, chosen(dataset, "train"), extractor, root=tmp_path)
+    hook.remove()
+    assert seen == [BATCH, BATCH]
+
+
 def test_training_features_carry_no_masks(dataset: Noise, extractor: Extractor, tmp_path: Path) -> None:
     found = features(dataset, chosen(dataset, "train"), extractor, root=tmp_path)
     assert found.masks is None

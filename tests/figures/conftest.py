@@ -87,6 +87,7 @@ def make_result():
             replication="image",
             thresholds=thresholds.get(probe, {"trivial_auroc": 0.75}),
             reason="the mean on screw is the largest",
+            plan_hash="0123456789ab",
             inputs=("moleflow-1/recordings/2",),
             provenance={"mechlab": "0.1.0"},
         )

@@ -133,7 +133,9 @@ def test_trainings_of_one_arm_alone_decide_nothing():
         replication="seed",
         columns={"seed": (0, 1), "weight": (0.7, 0.7), "own_loss": (1.0, 1.0), "mean_loss": (1.0, 1.0)},
     )
-    assert probe.judge(one_arm).n == 0
+    result = probe.judge(one_arm)
+    assert (result.verdict, result.n, result.n_to_decide) == ("undecided", 0, 6)
+    assert result.reason == "no seed has a training with and one without the tail loss"
 
 
 def test_the_planned_arms_differ_in_one_key():

@@ -211,3 +211,12 @@ def test_degenerate_latents_are_refused(rng):
         mardia_kurtosis(z[:3])
     with pytest.raises(ValueError, match="at least one direction"):
         sliced_wasserstein(z, directions=0, seed=0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_caller_s_array_is_left_as_it_was(rng, order):
+    z = np.array(rng.normal(size=(50, 3)), order=order)
+    before = z.copy()
+    normality.wasserstein_normal(z)
+    normality.qq_correlation(z)
+    assert np.array_equal(z, before)

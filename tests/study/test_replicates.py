@@ -125,8 +125,8 @@ def test_classes_of_one_task_share_its_name(recorded):
 
 
 def test_rows_of_one_name_are_one_replicate():
-    means = replicate_means(["a", "b", "a", "c"], [1.0, 5.0, 3.0, None])
-    np.testing.assert_array_equal(means, [2.0, 5.0])
+    means = replicate_means(["a", "b", "a", "c", "b"], [1.0, 5.0, 3.0, None, 0.0])
+    np.testing.assert_array_equal(means, [2.0, 2.5])
     assert len(replicate_means([], [])) == 0
 
 

@@ -180,6 +180,7 @@ def test_a_class_that_a_trivial_statistic_solves_is_warned_of(page, make_run):
         "Table: classes",
         "0.0125",
         "moleflow-1/recordings/2",
+        "Plan hash 0123456789ab",
     ],
 )
 def test_a_probe_is_told_completely(page, bare, part):
