@@ -8,7 +8,7 @@ import click
 
 from cli import commands
 from mechlab import __version__
-from mechlab.errors import MechlabError
+from mechlab.errors import INSTALL, TRAINING, MechlabError
 
 ORDER = (
     "list",
@@ -62,6 +62,11 @@ def main() -> None:
         sys.exit(status if isinstance(status, int) else 0)
     except MechlabError as error:
         click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] not in TRAINING:
+            raise
+        click.echo(f"Error: this needs '{error.name}', which is not installed; {INSTALL}.", err=True)
         sys.exit(1)
     except click.ClickException as error:
         error.show()

@@ -7,7 +7,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from mechlab.errors import MechlabError
+from mechlab.errors import TRAINING, MechlabError
 
 CORE = (
     "click",
@@ -21,7 +21,6 @@ CORE = (
     "pillow",
     "pyyaml",
 )
-TRAINING = ("torch", "torchvision", "timm", "FrEIA", "captum", "safetensors", "lightning")
 LEAST_FREE = 2e9  # bytes; a run of the demo and its features take about a tenth of it
 
 Row = dict[str, Any]

@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+TRAINING = ("torch", "torchvision", "timm", "FrEIA", "captum", "lightning", "safetensors")  # of an extra
+INSTALL = "install what trains with: pip install -e '.[train]'"
+
 
 class MechlabError(Exception):
     """A user's mistake or a condition of the machine, told in one sentence and without a traceback."""

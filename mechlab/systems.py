@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from pydantic import JsonValue
 
-from mechlab.errors import MechlabError, unknown
+from mechlab.errors import INSTALL, MechlabError, unknown
 from mechlab.specs import Item
 
 
@@ -80,8 +80,7 @@ def load(target: str) -> Any:  # noqa: ANN401 - any object of a module
         if fault.name and fault.name.split(".")[0] in _rooms():
             raise
         raise MechlabError(
-            f"'{module}' needs the package '{fault.name}', which is not installed; "
-            "install the extra with: pip install -e '.[train]'."
+            f"'{module}' needs the package '{fault.name}', which is not installed; {INSTALL}."
         ) from fault
     return getattr(found, attribute) if attribute else found
 

@@ -144,21 +144,21 @@ class RowContributionTap:
 
 
 class RowNorms:
-    """Norms that are computed once for a tensor which several layers share.
+    """Euclidean norms of rows, computed once for a tensor that several layers share.
 
-    A layer and its low-rank branch read one tensor and get one gradient. The last few tensors are held for
-    that; holding all of them would keep every activation's gradient alive until the step ends.
+    A layer and its low-rank branch read one tensor and get one gradient. Tensors are held weakly, so that
+    none lives longer than without recording.
     """
 
     def __init__(self, *, held: int = 4) -> None:
-        """Remember the norms of the last `held` tensors."""
+        """Remember the norms of the last `held` tensors only: sharers come soon after one another."""
         self.known: deque[tuple[TensorWeakRef, int, Tensor]] = deque(maxlen=held)
 
     def of(self, rows: Tensor) -> Tensor:
         """Return the norm over the last axis of a tensor as it is now, in float32 at least."""
-        for held, version, norm in self.known:
+        for held, version, known in self.known:
             if held() is rows and version == rows._version:
-                return norm
+                return known
         exact = rows.detach()
         norm: Tensor = torch.linalg.vector_norm(
             exact if exact.dtype == torch.float64 else exact.float(), dim=-1

@@ -101,6 +101,14 @@ def test_the_total_is_the_norm_of_a_rows_whole_gradient_with_biases():
     assert set(memory.rows) == {"row_contribution/total"}
 
 
+def test_the_total_of_many_layers_is_exact():
+    torch.manual_seed(0)
+    layers = [part for _ in range(70) for part in (nn.Linear(3, 3), nn.Tanh())]
+    model, x = nn.Sequential(*layers).double(), torch.randn(2, 2, 3, dtype=torch.float64)
+    memory = recorded(model, x, reduction="total")
+    np.testing.assert_allclose(memory.one("row_contribution/total"), naive(model, x)[1], rtol=1e-12)
+
+
 def test_float32_agrees_with_float64_to_five_digits():
     model, x = network(torch.float32), torch.randn(2, 3, 4, 5)
     memory = recorded(model, x, dtype="float32", reduction="total")

@@ -187,6 +187,8 @@ def test_a_kill_between_the_rename_and_the_removal_does_no_harm(tmp_path, rng, m
         packing.pack(tmp_path)
     monkeypatch.undo()
     assert len(list(tmp_path.glob("*.h5"))) == 3
+    with recording.open(tmp_path) as found:
+        assert found.is_packed, "from the rename on, the file is the recording"
     assert content(tmp_path) == before
     packing.pack(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["recording.h5"]
