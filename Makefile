@@ -20,10 +20,10 @@ demo: $(STAMP)
 	$(BIN)/mechlab demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not gpu and not slurm" --timeout 3000
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not gpu and not slurm" --timeout 3000
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

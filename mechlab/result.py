@@ -184,16 +184,23 @@ def _typed(document: dict[str, Any]) -> dict[str, Any]:
 
 def _one_row_an_image(columns: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
     texts = [name for name, column in columns.items() if all(isinstance(value, str) for value in column)]
+    if not texts:
+        return columns
     groups: dict[tuple[str, ...], list[int]] = {}
     for row, key in enumerate(zip(*(columns[name] for name in texts), strict=True)):
         groups.setdefault(key, []).append(row)
-    if not texts:
-        return columns
     return {
-        name: tuple(column[rows[0]] if name in texts else float(np.mean([column[row] for row in rows]))
-                    for rows in groups.values())
+        name: tuple(_agreed([column[row] for row in rows]) for rows in groups.values())
         for name, column in columns.items()
-    }  # fmt: skip
+    }
+
+
+def _agreed(values: list[Any]) -> Any:  # noqa: ANN401 - a cell of any type
+    """Return the value that all share, else the mean of those that are known."""
+    known = [value for value in values if value is not None]
+    if not known or all(value == known[0] for value in known):
+        return known[0] if known else None
+    return float(np.mean(known))
 
 
 def _pair(value: list[float] | None) -> tuple[float, float] | None:

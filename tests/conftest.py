@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+# One thread a test process: sums are ordered by the number of threads, and two workers share two cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -111,6 +111,16 @@ def test_the_same_image_seen_by_several_seeds_is_one_replicate():
     assert dict(zip(joined.columns["item"], joined.columns["value"], strict=True)) == {"a": 2.0, "b": 5.0}
 
 
+def test_labels_stay_whole_numbers_and_gaps_stay_gaps():
+    columns = {"item": ("a", "b"), "label": (1, 0), "value": (2.0, None)}
+    parts = [
+        Evidence(probe="p", replication="image", columns=columns),
+        Evidence(probe="p", replication="image", columns=columns | {"value": (None, None)}),
+    ]
+    joined = Evidence.joined(parts)
+    assert joined.columns == {"item": ("a", "b"), "label": (1, 0), "value": (2.0, None)}
+
+
 def test_evidence_of_different_plans_is_not_joined():
     with pytest.raises(MechlabError, match="different columns"):
         Evidence.joined(

@@ -12,6 +12,7 @@ from mechlab.result import Result
 from mechlab.runs.folder import RunFolder
 
 STATISTICS = ("mean", "std", "distance")
+RULE = "Of each kind of test image the one with the median score, and the normal image with the highest."
 
 
 def run_content(run: RunFolder) -> RunContent:
@@ -41,6 +42,7 @@ def run_content(run: RunFolder) -> RunContent:
             for name, found in scores.items()
         },
         examples=tuple(one for name in classes for one in examples(evaluation / f"{name}.gallery.npz", name)),
+        examples_rule=RULE,
         log=tuple(run.log()),
         spec=document["spec"],
         provenance=document["provenance"] | {"run": run.name, "seconds": summary["seconds"]},

@@ -247,6 +247,13 @@ def test_axes_are_guessed_from_shapes_and_layers(model, shape, axes):
     assert memory.axes("activation/model") == axes
 
 
+def test_an_activation_function_takes_its_axes_from_the_net_around_it():
+    model, memory = nn.Sequential(nn.Conv2d(4, 3, 1), nn.ReLU()), Memory()
+    with Recorder(model, [{"site": "1", "quantity": "activation"}], memory) as recorder, recorder.step(0):
+        model(torch.randn(5, 4, 6, 7))
+    assert memory.axes("activation/1") == ("item", "channel", "height", "width")
+
+
 def test_axes_that_a_site_names_win_and_items_come_first():
     memory, model = Memory(), nn.Linear(4, 3)
     named = (Site(name="sequence", module="", axes=("row", "item", "dim")),)
