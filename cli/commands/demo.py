@@ -47,7 +47,7 @@ def command(
 
     place = Place(out=out, cache=cache, studies=studies, processes=processes)
     found = demo.demo(place=place, seeds=seeds, report=reporter(quiet))
-    write(report_content([*found.runs[:1], found.random_run, *found.studies], title="mechlab demo"), out=page)
+    write(report_content([*found.runs, found.random_run, *found.studies], title="mechlab demo"), out=page)
     document = demo.note(found, report=page, place=place)
     if as_json:
         emit_json(document)

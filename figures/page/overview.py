@@ -123,22 +123,29 @@ def _average(values: Sequence[Number]) -> float | None:
 
 def what_was_run(runs: Sequence[RunContent], results: Sequence[Result]) -> Markup:
     """Return what was run, and which verdicts were reached, in two sentences."""
-    classes = {name for run in runs for name in run.classes}
-    if runs:
-        auroc = _average([mean_of(run, "image_auroc") for run in runs])
-        trivial = _average([mean_trivial(run) for run in runs])
-        told = f"{_counted(len(runs), 'run')} over {_counted(len(classes), 'class')}: "
-        told += f"mean image AUROC {share(auroc)}, "
-        told += f"where the best trivial statistic of each class has {share(trivial)}."
-    else:
-        told = "No run is part of this page."
+    told = [_arm(group) for group in arms(runs)] or ["No run is part of this page."]
     counts = {verdict: sum(result.verdict == verdict for result in results) for verdict in
               ("supported", "refuted", "undecided")}  # fmt: skip
     reached = ", ".join(f"{number(count)} {verdict}" for verdict, count in counts.items() if count)
     asked = (
         f"{_counted(len(results), 'hypothesis')}: {reached}." if results else "No probe is part of this page."
     )
-    return joined([element("p", told), element("p", asked)])
+    return joined([*(element("p", sentence) for sentence in told), element("p", asked)])
+
+
+def _arm(group: Sequence[RunContent]) -> str:
+    """Return one sentence about the seeds of one arm; arms are never averaged with one another."""
+    auroc = _average([mean_of(run, "image_auroc") for run in group])
+    trivial = _average([mean_trivial(run) for run in group])
+    classes = len({name for run in group for name in run.classes})
+    seeds = "" if len(group) == 1 else f" and {len(group) - 1} more of its seeds"
+    features = group[0].spec.get("features") or [{}]
+    weights = str(features[0].get("weights", ""))
+    null = ", on random backbone weights" if weights.startswith("random-") else ""
+    return (
+        f"Run {group[0].name}{seeds}{null}, {_counted(classes, 'class')}: mean image AUROC {share(auroc)}, "
+        f"where the best trivial statistic of each class has {share(trivial)}."
+    )
 
 
 def _counted(count: int, noun: str) -> str:

@@ -145,6 +145,8 @@ class Recorder:
         try:
             yield
         except BaseException:
+            for _, tap in self.taps:
+                tap.active = False  # what a broken step held back is not written
             self.sink.moment = self.sink.batch = None
             raise
         self.end()

@@ -33,6 +33,7 @@ class Tap(Protocol):
 
     keys: tuple[str, ...]  # what it may write
     fired: set[str]  # what it wrote
+    active: bool  # whether its hooks do anything now
 
     def begin(self) -> None:
         """Switch the hooks on: a step that is due begins."""

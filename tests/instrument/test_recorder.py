@@ -385,6 +385,31 @@ def test_a_gradient_in_fp16_keeps_its_digits():
     np.testing.assert_allclose(kept[0], model.weight.grad.numpy(), rtol=1e-3)
 
 
+def test_a_step_that_breaks_writes_no_more_and_the_next_one_is_whole():
+    model, memory, x = network().eval(), Memory(), torch.randn(6, 4)
+    plan = [
+        {"site": "*", "quantity": "row_contribution", "reduction": "total", "dtype": "float64"},
+        {"site": "0", "quantity": "gradient"},
+        {"site": "0", "quantity": "activation"},
+    ]
+    with Recorder(model, plan, memory) as recorder:
+        with pytest.raises(ZeroDivisionError), recorder.step(0):
+            model(x).sum().backward()
+            raise ZeroDivisionError
+        model(x).sum().backward()  # outside of any step
+        model.zero_grad()
+        with recorder.step(1):
+            model(x).sum().backward()
+    assert memory.coordinate("row_contribution/total", "step") == [1] * 6
+    assert memory.coordinate("gradient/0", "step") == [1]
+    assert memory.coordinate("activation/0", "step") == [0] * 6 + [1] * 6
+    with Recorder(model, plan[:1], again := Memory()) as recorder, recorder.step(1):
+        model(x).sum().backward()
+    np.testing.assert_array_equal(
+        memory.values("row_contribution/total"), again.values("row_contribution/total")
+    )
+
+
 def test_steps_do_not_nest_and_nothing_is_written_between_them():
     model, memory = network(), Memory()
     with Recorder(model, [PlanEntry(site="0", quantity="activation")], memory) as recorder:

@@ -251,3 +251,13 @@ def test_a_page_is_written_whole_and_only_as_html(bare, tmp_path):
     with pytest.raises(MechlabError, match=r"give a file ending in \.html"):
         write(content, out=tmp_path / "report.docx")
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["report.html"]
+
+
+def test_the_null_on_random_weights_has_a_sentence_of_its_own(page, make_run):
+    specs = [{"seed": 0, "features": [{"weights": weights}]} for weights in ("abc", "random-0")]
+    model = make_run(name="model", spec=specs[0], mean={"image_auroc": 0.9}, **UNDRAWN)
+    null = make_run(name="null", spec=specs[1], mean={"image_auroc": 0.6}, **UNDRAWN)
+    text = page(runs=[model, null]).text
+    assert "Run null, on random backbone weights" in text
+    assert "mean image AUROC 0.900" in text and "mean image AUROC 0.600" in text
+    assert "mean image AUROC 0.750" not in text
