@@ -1,7 +1,7 @@
 """The places of a MoLE-Flow that can be recorded, by name: latents and log-dets of every block, in order.
 
-`flow.<l>` and `dia.<task>.<n>` are the blocks' own module paths; each returns (latent, log_det). Linear layers
-need no name: `type:Linear` finds `flow.<l>.subnet.<layer>.{base,down.<task>,up.<task>}` and the
+`flow.<l>` and `dia.<task>.<n>` are the blocks' own module paths; each returns (latent, log_det). Linear
+layers need no name: `type:Linear` finds `flow.<l>.subnet.<layer>.{base,down.<task>,up.<task>}` and the
 DIA's.
 """
 

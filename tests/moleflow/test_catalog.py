@@ -14,7 +14,10 @@ from reproductions.moleflow.system import MoLEFlow
 
 
 def test_catalog_needs_no_torch():
-    code = "import sys; sys.modules['torch'] = None; from reproductions.moleflow.catalog import PARTS; print(len(PARTS))"
+    code = (
+        "import sys; sys.modules['torch'] = None; "
+        "from reproductions.moleflow.catalog import PARTS; print(len(PARTS))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) == len(PARTS)
 
