@@ -28,7 +28,7 @@ _COUPLING = (
     nn.GroupNorm,
 )
 
-_GATHERED = 64  # norms of terms that are held before they are joined
+_NARROW = 32  # channels; below, one product of a matrix and a vector is several times faster
 
 
 class RowContributionTap:
@@ -50,7 +50,7 @@ class RowContributionTap:
         self.keys = tuple(key_of(self.quantity, name) for name in names)
         self.fired: set[str] = set()
         self.active = False
-        self.terms: list[Tensor] = []  # whose squares add up to the total's
+        self.squares: Tensor | None = None  # the total's, float64, summed as the layers answer
         self.norms = RowNorms()
         self.called: set[str] = set()
         self.answered: set[str] = set()
@@ -99,19 +99,15 @@ class RowContributionTap:
             self._add(name, fold(outputs))
 
     def _add(self, name: str, term: Tensor) -> None:
-        if self.terms and self.terms[0].shape != term.shape:
+        if self.squares is None:
+            self.squares = torch.zeros(term.shape, dtype=torch.float64, device=term.device)
+        if self.squares.shape != term.shape:
             raise MechlabError(
                 f"'{name}' sees rows of shape {tuple(term.shape)} and the layers before it "
-                f"{tuple(self.terms[0].shape)}; a total needs layers with the same rows, so choose those."
+                f"{tuple(self.squares.shape)}; a total needs layers with the same rows, so choose those."
             )
-        self.terms.append(term)
-        if len(self.terms) == _GATHERED:
-            self.terms = [self._total()]
-
-    def _total(self) -> Tensor:
-        """Return the root of the sum of squared terms, in float64."""
-        total: Tensor = torch.linalg.vector_norm(torch.stack(self.terms), dim=0, dtype=torch.float64)
-        return total
+        exact = term.double()
+        self.squares.addcmul_(exact, exact)
 
     def _write(self, key: str, values: Tensor) -> None:
         sink = self.target.sink
@@ -124,7 +120,7 @@ class RowContributionTap:
     def begin(self) -> None:
         """Switch on and forget the step before."""
         self.active = True
-        self.terms.clear()
+        self.squares = None
         self.called.clear()
         self.answered.clear()
         self.waiting.clear()
@@ -132,10 +128,10 @@ class RowContributionTap:
 
     def end(self) -> None:
         """Write the total and switch off."""
-        if self.terms:
-            self._write(self.keys[0], self._total())
+        if self.squares is not None:
+            self._write(self.keys[0], self.squares.sqrt())
         self.active = False
-        self.terms.clear()
+        self.squares = None
         self.norms.clear()
 
     def remove(self) -> None:
@@ -160,9 +156,12 @@ class RowNorms:
             if held() is rows and version == rows._version:
                 return known
         exact = rows.detach()
-        norm: Tensor = torch.linalg.vector_norm(
-            exact if exact.dtype == torch.float64 else exact.float(), dim=-1
-        )
+        exact = exact if exact.dtype == torch.float64 else exact.float()
+        norm: Tensor
+        if exact.shape[-1] <= _NARROW:
+            norm = (exact.square() @ exact.new_ones(exact.shape[-1])).sqrt_()
+        else:
+            norm = torch.linalg.vector_norm(exact, dim=-1)
         self.known.append((TensorWeakRef(rows), rows._version, norm))
         return norm
 

@@ -55,9 +55,9 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         name="demo",
-        summary="what 'mechlab demo' trains: reduced with fewer epochs",
+        summary="what 'mechlab demo' trains: reduced, 3 epochs in batches of 8",
         source="this repository",
-        parts=REDUCED | {"epochs": 4},
+        parts=REDUCED | {"epochs": 3, "batch_size": 8},
         inputs={"dim": 64},
     ),
     Preset(
