@@ -24,7 +24,7 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
 )
 @click.option("--backbone", default="embedded", show_default=True, help="Any timm backbone, or 'embedded'.")
 @click.option(
-    "--weights", help="Weight file, folder, or random-<seed>; default: $MECHLAB_WEIGHTS, then the hub."
+    "--weights", help="Weight file, embedded, or random-<seed>; default: $MECHLAB_WEIGHTS, then the hub."
 )
 @click.option("--image-size", type=click.IntRange(32, 4096), help="Pixels; default: the preset's.")
 @click.option("--layers", help="Feature layers, separated by commas, e.g. layer2,layer3.")
