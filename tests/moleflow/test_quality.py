@@ -17,7 +17,7 @@ def test_mini_finds_defects_of_both_tasks_and_forgets_nothing(shared, tmp_path):
             root=shared / "data" / "mvtec256",
             tasks="bottle,screw",
             backbone="resnet18",
-            weights=shared / "data" / "weights",
+            weights=shared / "data" / "weights" / "resnet18.safetensors",
             out=tmp_path / "runs",
             cache=tmp_path / "cache",
         )
