@@ -1,0 +1,155 @@
+"""The folder of one run: `run.json`, checkpoints, evaluations, recordings, log; found, listed, removed.
+
+Source: design notes, "On disk".
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mechlab.errors import MechlabError, unknown
+from mechlab.files import read_json, write_json
+from mechlab.runs.request import TrainRequest
+from mechlab.specs import TrainSpec
+
+KIND = "mechlab run"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run on disk; nothing is read before it is asked for."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, out: Path, spec: TrainSpec) -> "RunFolder":
+        """Return the folder that belongs to a spec, whether it exists or not."""
+        return cls(out / f"{spec.system}-{spec.hash}")
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """Return an existing run; anything else is a sentence."""
+        run = cls(path)
+        run.document()
+        return run
+
+    def create(self, spec: TrainSpec, *, request: TrainRequest, provenance: dict[str, Any]) -> None:
+        """Write `run.json` unless it is there."""
+        if not (self.path / "run.json").exists():
+            document = {
+                "kind": KIND,
+                "version": VERSION,
+                "hash": spec.hash,
+                "spec": spec.model_dump(mode="json"),
+            }
+            write_json(
+                self.path / "run.json", document | {"request": request.document(), "provenance": provenance}
+            )
+
+    def document(self) -> dict[str, Any]:
+        """Return `run.json`."""
+        file = self.path / "run.json"
+        if not file.exists():
+            raise MechlabError(
+                f"'{self.path}' is no run: it has no run.json; give a folder that 'mechlab train' made."
+            )
+        value = read_json(file)
+        if not isinstance(value, dict) or value.get("kind") != KIND:
+            raise MechlabError(
+                f"'{file}' is no description of a run; give a folder that 'mechlab train' made."
+            )
+        if value["version"] != VERSION:
+            raise MechlabError(
+                f"'{file}' has version {value['version']}; this mechlab reads version {VERSION}."
+            )
+        return value
+
+    @property
+    def name(self) -> str:
+        """The folder's name: system and hash."""
+        return self.path.name
+
+    def spec(self) -> TrainSpec:
+        """Return what was trained."""
+        return TrainSpec.model_validate(self.document()["spec"])
+
+    def request(self) -> TrainRequest:
+        """Return what was asked."""
+        return TrainRequest.read(self.document()["request"])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last task was trained and evaluated."""
+        return (self.path / "summary.json").exists()
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `mechlab train --json` prints."""
+        if not self.is_finished:
+            raise MechlabError(
+                f"run '{self.path}' is not finished; give the same 'mechlab train' again to resume it."
+            )
+        return dict(read_json(self.path / "summary.json"))
+
+    def checkpoint(self, task: int) -> Path:
+        """Return the folder of the checkpoint after a task."""
+        return self.path / "checkpoints" / f"after_task_{task}"
+
+    def checkpoints(self) -> tuple[int, ...]:
+        """Return the tasks after which there is a checkpoint."""
+        found = (self.path / "checkpoints").glob("after_task_*")
+        return tuple(sorted(int(path.name.rsplit("_", 1)[1]) for path in found))
+
+    def recordings(self) -> tuple[Path, ...]:
+        """Return the recordings of this run."""
+        return tuple(
+            sorted(path for path in (self.path / "recordings").glob("*") if not path.name.startswith("."))
+        )
+
+    def evaluations(self) -> tuple[Path, ...]:
+        """Return the evaluations of this run."""
+        return tuple(sorted(path.parent for path in (self.path / "evals").glob("*/metrics.json")))
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return the rows of the training log: one a step."""
+        file = self.path / "log.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def bytes(self) -> int:
+        """Return the size on disk."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+
+def runs(out: Path) -> tuple[RunFolder, ...]:
+    """Return the runs below a folder, newest last."""
+    files = sorted(out.glob("*/run.json"), key=lambda file: file.stat().st_mtime)
+    return tuple(RunFolder(file.parent) for file in files)
+
+
+def find(name: str, out: Path) -> RunFolder:
+    """Return a run by path, name or the start of its hash."""
+    if (Path(name) / "run.json").exists():
+        return RunFolder.open(Path(name))
+    known = runs(out)
+    matching = [
+        run
+        for run in known
+        if name and name in (run.name[: len(name)], run.name.rsplit("-", 1)[1][: len(name)])
+    ]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise MechlabError(
+            f"'{name}' names several runs: {', '.join(run.name for run in matching)}; give more digits."
+        )
+    raise unknown(f"run in '{out}'", name, [run.name for run in known])
+
+
+def remove(run: RunFolder) -> int:
+    """Delete a run and return the bytes that were freed."""
+    run.document()
+    size = run.bytes()
+    shutil.rmtree(run.path)
+    return size

@@ -1,0 +1,96 @@
+"""What a user asks of a training: the words of the command line, before they become a spec."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from mechlab.errors import MechlabError, unknown
+from mechlab.systems import Dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRequest:
+    """One `mechlab train`: everything but `out`, `cache`, `device`, `threads` and paths can move a number."""
+
+    system: str = "moleflow"
+    preset: str = "mini"
+    data: str = "embedded"
+    root: Path | None = None
+    tasks: str = "all"
+    backbone: str = "embedded"
+    weights: Path | str | None = None  # file, "embedded", "random-<seed>"; None: the backbone's own
+    image_size: int | None = None  # pixels; None: the preset's
+    layers: tuple[str, ...] | None = None
+    dim: int | None = None
+    seed: int = 0
+    epochs: int | None = None
+    batch_size: int | None = None
+    settings: dict[str, JsonValue] = field(default_factory=dict)
+    record: Path | None = None  # a recording plan that is followed during training
+    device: str = "auto"
+    devices: int = 1
+    threads: int | None = None
+    out: Path = Path("runs")
+    cache: Path = Path("cache")
+
+    def document(self) -> dict[str, Any]:
+        """Return the request as JSON: what `run.json` keeps as provenance."""
+        return {
+            name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
+        }
+
+    @classmethod
+    def read(cls, document: dict[str, Any]) -> "TrainRequest":
+        """Rebuild a request from `document`."""
+        known = {item.name for item in fields(cls)}
+        surplus = sorted(set(document) - known)
+        if surplus:
+            raise unknown("key of a training request", surplus[0], known)
+        values = dict(document)
+        for name in {"root", "record", "out", "cache"} & values.keys():
+            values[name] = None if values[name] is None else Path(values[name])
+        weights = values.get("weights")
+        if weights is not None and weights != "embedded" and not str(weights).startswith("random-"):
+            values["weights"] = Path(weights)
+        values["layers"] = None if values.get("layers") is None else tuple(values["layers"])
+        return cls(**values)
+
+
+def task_stream(text: str, dataset: Dataset) -> tuple[tuple[str, ...], ...]:
+    """Return the tasks that `text` names: a comma starts a task, `+` joins classes, `all` takes each class.
+
+    Raises:
+        MechlabError: an unknown class, a class named twice, or an empty task.
+    """
+    subsets: dict[str, Sequence[str]] = {"all": dataset.classes(), **getattr(dataset, "subsets", {})}
+    if text in subsets:
+        return tuple((name,) for name in subsets[text])
+    tasks = tuple(tuple(part.strip() for part in task.split("+")) for task in text.split(","))
+    named = [name for task in tasks for name in task]
+    for name in named:
+        if not name:
+            raise MechlabError(
+                f"tasks '{text}' hold an empty name; write them as class,class or class+class,class."
+            )
+        if name not in dataset.classes():
+            raise unknown(f"class of {dataset.name}", name, [*dataset.classes(), *subsets])
+        if named.count(name) > 1:
+            raise MechlabError(
+                f"class '{name}' stands twice in tasks '{text}'; each class belongs to one task."
+            )
+    return tasks
+
+
+def setting(text: str) -> tuple[str, JsonValue]:
+    """Return the key and value of one `--set key=value`; the value is read as JSON where it is JSON."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise MechlabError(f"'{text}' is no setting; write --set key=value, e.g. --set tail_weight=0.")
+    try:
+        return key.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return key.strip(), value

@@ -1,0 +1,83 @@
+"""The three kinds of keys that `--set` reaches: inputs, the system's parts, and the evaluation."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from mechlab.errors import MechlabError, unknown
+from mechlab.specs import Spec
+
+
+class InputSettings(Spec):
+    """What the system sees; part of the FeatureSpec and the TrainSpec."""
+
+    image_size: int = Field(224, ge=32)  # pixels, square
+    dim: int = Field(128, ge=2)  # channels of a patch feature
+    holdout: float = Field(0.1, ge=0, lt=1)  # fraction of the training normals that is never trained on
+
+
+class EvaluationSettings(Spec):
+    """How a checkpoint is scored; changing it never trains."""
+
+    router: str = "mahalanobis"
+    aggregation: Literal["max", "mean", "top_k", "percentile", "top_k_percent"] = "top_k"
+    aggregation_value: float | None = 3.0  # patches, or a fraction, as the aggregation takes it
+    sigma: float = Field(4.0, ge=0)  # pixels of the Gaussian over the upsampled map
+
+
+def split(
+    settings: Mapping[str, JsonValue], *, parts: type[Spec]
+) -> tuple[dict[str, JsonValue], dict[str, JsonValue], dict[str, JsonValue]]:
+    """Return (inputs, parts, evaluation): each key belongs to exactly one of them; any other is an error."""
+    kinds: tuple[type[Spec], ...] = (InputSettings, parts, EvaluationSettings)
+    found: tuple[dict[str, JsonValue], ...] = ({}, {}, {})
+    for key, value in settings.items():
+        owners = [index for index, kind in enumerate(kinds) if key in kind.model_fields]
+        if not owners:
+            raise unknown("setting", key, [name for kind in kinds for name in kind.model_fields])
+        found[owners[0]][key] = value
+    return found[0], found[1], found[2]
+
+
+def evaluation_words(given: Mapping[str, object]) -> dict[str, JsonValue]:
+    """Return evaluation settings from words: `aggregation` may carry its value after a colon, as in top_k:3."""
+    settings: dict[str, JsonValue] = {
+        name: value for name, value in given.items() if isinstance(value, str | float | int)
+    }
+    if (words := given.get("aggregation")) is not None:
+        mode, _, value = str(words).partition(":")
+        try:
+            settings["aggregation_value"] = float(value) if value else None
+        except ValueError as fault:
+            raise MechlabError(
+                f"aggregation '{words}' has no number after the colon; write e.g. top_k:3."
+            ) from fault
+        settings["aggregation"] = mode
+    return settings
+
+
+NONZERO = "nonzero"
+Needs = Mapping[
+    str, tuple[str, tuple[object, ...] | str]
+]  # key -> (other key, the values it needs, or NONZERO)
+
+
+def refuse_unused(given: Mapping[str, JsonValue], *, parts: Mapping[str, JsonValue], needs: Needs) -> None:
+    """Refuse a key that the user gave and that no part of the resolved preset reads: it would silently do nothing.
+
+    Raises:
+        MechlabError: the key, what it needs, and what that is set to.
+    """
+    for key in given:
+        if key not in needs:
+            continue
+        other, wanted = needs[key]
+        value = parts[other]
+        if value if wanted == NONZERO else value in wanted:
+            continue
+        allowed = "a value above 0" if wanted == NONZERO else " or ".join(f"{choice}" for choice in wanted)
+        raise MechlabError(
+            f"'{key}' was given, but nothing reads it while {other} = {value}; set {other} to {allowed}, "
+            f"or leave '{key}' out."
+        )
