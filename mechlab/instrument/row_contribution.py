@@ -7,15 +7,15 @@ else. Source: Goodfellow 2015 (arXiv:1510.01799); numerics notes, "Per-patch gra
 exact).
 """
 
-from collections import deque
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.weak import TensorWeakRef
 
 from mechlab.errors import MechlabError
 from mechlab.instrument.log_det import site_axes
+from mechlab.instrument.row_norms import RowNorms
 from mechlab.instrument.sites import find_linears
 from mechlab.instrument.tap import Removal, Target, key_of, remove_all
 
@@ -28,7 +28,14 @@ _COUPLING = (
     nn.GroupNorm,
 )
 
-_NARROW = 32  # channels; below, one product of a matrix and a vector is several times faster
+
+class _Term(NamedTuple):
+    """What one layer gives: for each row, the norm of its input and of its output's gradient."""
+
+    layer: str
+    inputs: Tensor
+    outputs: Tensor
+    has_bias: bool
 
 
 class RowContributionTap:
@@ -50,64 +57,72 @@ class RowContributionTap:
         self.keys = tuple(key_of(self.quantity, name) for name in names)
         self.fired: set[str] = set()
         self.active = False
-        self.squares: Tensor | None = None  # the total's, float64, summed as the layers answer
+        self.terms: list[_Term] = []  # of the step under way
         self.norms = RowNorms()
         self.called: set[str] = set()
         self.answered: set[str] = set()
-        self.waiting: dict[str, Tensor] = {}  # of input rows whose layer has not returned yet
         self._take, self._meet = target.sink.timed(self.take), target.sink.timed(self.meet)
-        self.removals: list[Removal] = []
-        for name, linear in self.linears.items():
-            # Before the layer, its input is still in the processor's cache.
-            before = linear.register_forward_pre_hook(partial(self._before, name), with_kwargs=True)
-            self.removals += [before.remove, linear.register_forward_hook(partial(self._after, name)).remove]
+        self._end = target.sink.timed(self.write)
+        self.removals: list[Removal] = [
+            linear.register_forward_hook(partial(self._after, name), with_kwargs=True).remove
+            for name, linear in self.linears.items()
+        ]
 
-    def _before(self, name: str, _: nn.Linear, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        if self.active and torch.is_grad_enabled():
-            self._take(name, inputs[0] if inputs else named["input"])
+    def _after(
+        self,
+        name: str,
+        module: nn.Linear,
+        inputs: tuple[Tensor, ...],
+        named: dict[str, Tensor],
+        output: Tensor,
+    ) -> None:
+        if self.active and output.requires_grad and torch.is_grad_enabled():
+            self._take(name, module, inputs[0] if inputs else named["input"], output)
 
-    def take(self, name: str, rows: Tensor) -> None:
-        """Keep the norms of a layer's input rows until its output's gradient comes."""
-        self.waiting[name] = self.norms.of(rows)
+    def take(self, name: str, module: nn.Linear, rows: Tensor, output: Tensor) -> None:
+        """Take the norms of a layer's input rows, and wait for its output's gradient."""
+        if name in self.called:
+            raise MechlabError(
+                f"'{name}' runs twice in one step, so its rows add to the gradient together; record "
+                "'gradient' instead, or leave the layer out."
+            )
+        self.called.add(name)
+        hook = partial(self._meet, name, self.norms.of(rows), module.bias is not None)
+        output.register_hook(hook)  # type: ignore[no-untyped-call]
 
-    def _after(self, name: str, module: nn.Linear, _: tuple[Tensor, ...], output: Tensor) -> None:
-        norm = self.waiting.pop(name, None)
-        if norm is not None and output.requires_grad:
-            if name in self.called:
-                raise MechlabError(
-                    f"'{name}' runs twice in one step, so its rows add to the gradient together; record "
-                    "'gradient' instead, or leave the layer out."
-                )
-            self.called.add(name)
-            hook = partial(self._meet, name, module.bias is not None, norm)
-            output.register_hook(hook)  # type: ignore[no-untyped-call]
-
-    def meet(self, name: str, has_bias: bool, inputs: Tensor, gradient: Tensor) -> None:
-        """Multiply the norms of input rows and output gradients."""
+    def meet(self, name: str, inputs: Tensor, has_bias: bool, gradient: Tensor) -> None:
+        """Take the norms of a layer's output gradients."""
         if name in self.answered:
             raise MechlabError(
                 f"two backward passes went through '{name}' in one step; take one step for each loss."
             )
         self.answered.add(name)
-        outputs = self.norms.of(gradient)
-        if not self.is_total:
-            self._write(key_of(self.quantity, name), inputs * outputs)
-            return
-        fold = self.target.sink.folded
-        self._add(name, fold(inputs * outputs))
-        if has_bias:
-            self._add(name, fold(outputs))
+        self.terms.append(_Term(name, inputs, self.norms.of(gradient), has_bias))
 
-    def _add(self, name: str, term: Tensor) -> None:
-        if self.squares is None:
-            self.squares = torch.zeros(term.shape, dtype=torch.float64, device=term.device)
-        if self.squares.shape != term.shape:
-            raise MechlabError(
-                f"'{name}' sees rows of shape {tuple(term.shape)} and the layers before it "
-                f"{tuple(self.squares.shape)}; a total needs layers with the same rows, so choose those."
-            )
-        exact = term.double()
-        self.squares.addcmul_(exact, exact)
+    def write(self) -> None:
+        """Multiply the norms and write the products, or the root of their summed squares."""
+        if not self.is_total:
+            for term in self.terms:
+                self._write(key_of(self.quantity, term.layer), term.inputs * term.outputs)
+        elif self.terms:
+            self._write(self.keys[0], self._total())
+
+    def _total(self) -> Tensor:
+        """Return each row's norm over all layers, in float64."""
+        fold = self.target.sink.folded
+        total = torch.zeros_like(fold(self.terms[0].outputs), dtype=torch.float64)
+        for term in self.terms:
+            outputs = fold(term.outputs)
+            if outputs.shape != total.shape:
+                raise MechlabError(
+                    f"'{term.layer}' sees rows of shape {tuple(outputs.shape)} and the layers before it "
+                    f"{tuple(total.shape)}; a total needs layers with the same rows, so choose those."
+                )
+            product = (fold(term.inputs) * outputs).double()
+            total.addcmul_(product, product)
+            if term.has_bias:
+                total.addcmul_(outputs.double(), outputs.double())
+        return total.sqrt_()
 
     def _write(self, key: str, values: Tensor) -> None:
         sink = self.target.sink
@@ -120,54 +135,24 @@ class RowContributionTap:
     def begin(self) -> None:
         """Switch on and forget the step before."""
         self.active = True
-        self.squares = None
-        self.called.clear()
-        self.answered.clear()
-        self.waiting.clear()
-        self.norms.clear()
+        self._forget()
 
     def end(self) -> None:
-        """Write the total and switch off."""
-        if self.squares is not None:
-            self._write(self.keys[0], self.squares.sqrt())
+        """Write and switch off."""
+        if self.active:
+            self._end()
         self.active = False
-        self.squares = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.called.clear()
+        self.answered.clear()
+        self.terms.clear()
         self.norms.clear()
 
     def remove(self) -> None:
         """Take the hooks off."""
         remove_all(self.removals)
-
-
-class RowNorms:
-    """Euclidean norms of rows, computed once for a tensor that several layers share.
-
-    A layer and its low-rank branch read one tensor and get one gradient. Tensors are held weakly, so that
-    none lives longer than without recording.
-    """
-
-    def __init__(self, *, held: int = 4) -> None:
-        """Remember the norms of the last `held` tensors only: sharers come soon after one another."""
-        self.known: deque[tuple[TensorWeakRef, int, Tensor]] = deque(maxlen=held)
-
-    def of(self, rows: Tensor) -> Tensor:
-        """Return the norm over the last axis of a tensor as it is now, in float32 at least."""
-        for held, version, known in self.known:
-            if held() is rows and version == rows._version:
-                return known
-        exact = rows.detach()
-        exact = exact if exact.dtype == torch.float64 else exact.float()
-        norm: Tensor
-        if exact.shape[-1] <= _NARROW:
-            norm = (exact.square() @ exact.new_ones(exact.shape[-1])).sqrt_()
-        else:
-            norm = torch.linalg.vector_norm(exact, dim=-1)
-        self.known.append((TensorWeakRef(rows), rows._version, norm))
-        return norm
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self.known.clear()
 
 
 def _refuse_tied(linears: dict[str, nn.Linear]) -> None:

@@ -11,7 +11,7 @@ from mechlab.runs.folder import RunFolder
 
 
 def difference(first: RunFolder, second: RunFolder) -> dict[str, Any]:
-    """Return what `mechlab diff --json` prints: `{spec, declared, observed, trajectory_equal, parameters, metrics}`."""
+    """Return what `mechlab diff --json` prints: spec, declared, observed, trajectory, parameters, metrics."""
     one, two = _stages(first), _stages(second)
     specs = first.spec(), second.spec()
     keys = fingerprint.differing_keys(*specs)

@@ -41,7 +41,7 @@ def split(
 
 
 def evaluation_words(given: Mapping[str, object]) -> dict[str, JsonValue]:
-    """Return evaluation settings from words: `aggregation` may carry its value after a colon, as in top_k:3."""
+    """Return evaluation settings from words: `aggregation` may carry its value, as in top_k:3."""
     settings: dict[str, JsonValue] = {
         name: value for name, value in given.items() if isinstance(value, str | float | int)
     }
@@ -64,7 +64,7 @@ Needs = Mapping[
 
 
 def refuse_unused(given: Mapping[str, JsonValue], *, parts: Mapping[str, JsonValue], needs: Needs) -> None:
-    """Refuse a key that the user gave and that no part of the resolved preset reads: it would silently do nothing.
+    """Refuse a key of the user that no part of the resolved preset reads: it would do nothing.
 
     Raises:
         MechlabError: the key, what it needs, and what that is set to.

@@ -37,7 +37,7 @@ def request_of(words: Mapping[str, Any], *, config: Path | None, given: Collecti
 
 
 def weights_of(backbone: str) -> Path | None:
-    """Return the file of $MECHLAB_WEIGHTS that a backbone will use, so that the run remembers it; else None."""
+    """Return the file of $MECHLAB_WEIGHTS of a backbone, so that the run remembers it; else None."""
     folder = os.environ.get("MECHLAB_WEIGHTS")
     file = Path(folder or ".") / f"{backbone}.safetensors"
     return file.resolve() if folder and file.is_file() else None

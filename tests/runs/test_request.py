@@ -1,6 +1,7 @@
 """The grammar of tasks, settings and configuration files."""
 
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -13,7 +14,7 @@ from mechlab.specs import Spec
 
 class Four:
     name = "four"
-    subsets = {"first": ("a", "b")}
+    subsets = MappingProxyType({"first": ("a", "b")})
 
     def classes(self):
         return ("a", "b", "c", "d")
@@ -75,7 +76,8 @@ def test_a_request_survives_its_document():
 
 def test_words_win_over_the_file_and_the_file_over_defaults(tmp_path):
     (tmp_path / "c.yaml").write_text("seed: 3\nbatch-size: 4\n")
-    words = {"system": "moleflow", "seed": 7, "batch_size": None, "settings": ("a=1",), "layers": "layer2,layer3",
+    words = {"system": "moleflow", "seed": 7, "batch_size": None, "settings": ("a=1",),
+             "layers": "layer2,layer3",
              "out": Path("runs"), "cache": Path("cache"), "root": None, "record": None}  # fmt: skip
     request = request_of(words, config=tmp_path / "c.yaml", given={"seed"})
     assert (request.seed, request.batch_size, request.layers) == (7, 4, ("layer2", "layer3"))
