@@ -12,5 +12,6 @@ __all__ = ["Recorder", "record"]
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562 hook
     """Load `record` and `Recorder` on first use (PEP 562)."""
     if name in __all__:
-        return getattr(import_module("mechlab.instrument.recorder"), name)
+        room = "calls" if name == "record" else "recorder"
+        return getattr(import_module(f"mechlab.instrument.{room}"), name)
     raise AttributeError(f"module 'mechlab.instrument' has no attribute {name!r}")

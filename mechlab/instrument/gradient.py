@@ -70,7 +70,7 @@ class GradientTap:
         for name in self.parameters:
             if name not in self.fresh:
                 continue
-            values = self.held[name].unsqueeze(0)
+            values = sink.unscaled(self.held[name]).unsqueeze(0)
             axes = (growing, *parameter_axes(values[0]))
             dtype = "float64" if entry.reduction == "norm" else entry.dtype
             sink.put(self.key(name), values, axes=axes, unit="loss", dtype=dtype, of_loss=True)

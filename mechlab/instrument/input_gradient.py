@@ -48,6 +48,7 @@ class InputGradientTap:
         values = gradient if site.axes else sink.folded(gradient)
         axes = output_axes(site, values.shape, model=self.target.model)
         values, axes = norm_over_channels(*items_first(values, axes))
+        values = sink.unscaled(values)
         sink.put(self.key(site), values, axes=axes, unit="loss", dtype=self.target.entry.dtype, of_loss=True)
         self.fired.add(self.key(site))
 

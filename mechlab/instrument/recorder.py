@@ -5,21 +5,19 @@ Hooks read and never write: outputs and gradients are the same bits with and wit
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from jaxtyping import Int
 from numpy import ndarray
 from torch import Tensor, nn
 
 from mechlab.errors import MechlabError
-from mechlab.files import remove_folder
 from mechlab.instrument.activation import ActivationTap
+from mechlab.instrument.deaf import refuse_deaf
 from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.input_gradient import InputGradientTap
 from mechlab.instrument.log_det import LogDetTap
@@ -31,7 +29,10 @@ from mechlab.instrument.sites import Site
 from mechlab.instrument.statistics import Statistics
 from mechlab.instrument.tap import Tap, Target
 from mechlab.instrument.weight import WeightTap
-from mechlab.specs import PlanEntry
+from mechlab.specs import Item, PlanEntry
+
+if TYPE_CHECKING:  # the calls of a model drive a recorder, which so far knows no more of them
+    from mechlab.instrument.calls import Calls
 
 _TAPS: dict[str, Callable[[Target], Tap]] = {
     "activation": ActivationTap,
@@ -45,6 +46,7 @@ _TAPS: dict[str, Callable[[Target], Tap]] = {
     "weight_delta": WeightTap,
 }
 Plan = Sequence[PlanEntry | Mapping[str, Any]] | Path | str
+LossScale = float | Callable[[], float]  # what the loss is multiplied by, or what tells it at a step's begin
 
 
 class Recorder:
@@ -70,6 +72,7 @@ class Recorder:
         self.model, self.plan, self.sites, self.reference = model, read_plan(plan), tuple(sites), reference
         self.sink = Sink(store, grid=grid)
         self.taps: list[tuple[PlanEntry, Tap]] = []
+        self.calls: Calls | None = None  # of the model, while `mechlab.record` lets them drive
         self.steps = 0
         self.due: set[PlanEntry] = set()  # entries that a step was due for
         self._entered = self._seconds = 0.0
@@ -111,11 +114,18 @@ class Recorder:
         stage: int | None = None,
         adapter: int | None = None,
         loss: str | None = None,
+        loss_scale: LossScale = 1.0,
     ) -> None:
-        """Open a step (from 0); without a number, images that belong to no step of a training."""
+        """Open a step (from 0); without a number, images that belong to no step of a training.
+
+        `loss_scale` is what the loss is multiplied by before backward; recorded gradients are divided by it.
+        """
         if self.sink.moment is not None:
             raise ValueError("a step is open already; end it first")
-        self.sink.moment = Moment(step=step, items=items, stage=stage, adapter=adapter, loss=loss)
+        scale = _positive(loss_scale() if callable(loss_scale) else loss_scale)
+        self.sink.moment = Moment(
+            step=step, items=items, stage=stage, adapter=adapter, loss=loss, loss_scale=scale
+        )
         self.steps += 1
         for entry, tap in self.taps:
             if step is None or is_due(step, every=entry.every):
@@ -139,9 +149,10 @@ class Recorder:
         stage: int | None = None,
         adapter: int | None = None,
         loss: str | None = None,
+        loss_scale: LossScale = 1.0,
     ) -> Iterator[None]:
         """Record what the body does: forward, backward and, in a training, the optimiser."""
-        self.begin(step, items=items, stage=stage, adapter=adapter, loss=loss)
+        self.begin(step, items=items, stage=stage, adapter=adapter, loss=loss, loss_scale=loss_scale)
         try:
             yield
         except BaseException:
@@ -150,6 +161,18 @@ class Recorder:
             self.sink.moment = self.sink.batch = None
             raise
         self.end()
+
+    def batch(self, items: Sequence[Item | str | int] | None = None, *, loss: str | None = None) -> None:
+        """Say what the next call of the model holds: rows, names or Items of the table, and its loss's name.
+
+        Inside `mechlab.record` only; a recorder of your own takes both in `step`.
+        """
+        if self.calls is None:
+            raise MechlabError(
+                "batch() speaks of the next call inside 'with mechlab.record(...)'; with a Recorder of your "
+                "own, give items and loss to step(...)."
+            )
+        self.calls.announce(items, loss=loss)
 
     def watch(self, name: str, tensor: Tensor) -> None:
         """Hand over the tensor of a site that no module gives (`Site(module=None)`)."""
@@ -191,81 +214,11 @@ class Recorder:
         self.sink.moment = None
 
 
-@contextmanager
-def record(
-    model: nn.Module,
-    plan: Plan,
-    path: Path | str,
-    *,
-    sites: Sequence[Site] = (),
-    grid: tuple[int, int] | None = None,
-) -> Iterator[Recorder]:
-    """Record any loop over any model: every call of the model opens a step, counted from 0.
-
-    A step lasts until the next call or the end of the block, so it holds the backward pass and the
-    optimiser step in between. Calls in evaluation mode count only if the model is in evaluation mode when
-    the block is entered. `path` becomes a recording. Raises MechlabError for a plan that does not fit and
-    for a loop that calls nothing.
-    """
-    create = import_module("mechlab.recording.writer").Writer.create
-    folder, named = Path(path), {"provenance": {"model": type(model).__name__}}
-    # The recorder comes first, so that a plan that does not fit leaves no recording behind.
-    with Recorder(model, plan, sites=sites, grid=grid) as recorder:
-        try:
-            with create(folder, attributes=named) as writer:
-                recorder.sink.store = writer
-                with _counted(model, recorder):
-                    yield recorder
-                writer.note({"overhead": asdict(recorder.statistics)})
-        finally:
-            if recorder.sink.store is not None and not recorder.sink.bytes:
-                remove_folder(folder)  # this call made it, and it holds nothing
-
-
-@contextmanager
-def _counted(model: nn.Module, recorder: Recorder) -> Iterator[None]:
-    """Open a step of the recorder at every call of the model that counts."""
-    counts_evaluation = not model.training
-    number = 0
-
-    def opened(module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
-        nonlocal number
-        if recorder.sink.moment is not None:
-            recorder.end()
-        if module.training or counts_evaluation:
-            recorder.begin(number)
-            number += 1
-            tensors = [
-                value for value in (*positional, *named.values()) if isinstance(value, Tensor) and value.ndim
-            ]
-            recorder.sink.batch = len(tensors[0]) if tensors else None
-
-    handle = model.register_forward_pre_hook(opened, with_kwargs=True)
-    try:
-        yield
-        if recorder.sink.moment is not None:
-            recorder.end()
-    finally:
-        handle.remove()
-    if not number:
-        raise MechlabError(
-            "nothing was recorded: the block did not call the model in training mode; call model(...) "
-            "inside it, "
-            "or model.eval() before it to record an evaluation."
-        )
-
-
-def refuse_deaf(model: nn.Module) -> None:
-    """Refuse models whose hooks do not see what runs: scripted and compiled ones."""
-    for path, module in model.named_modules():
-        compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-        if compiled or isinstance(module, torch.jit.ScriptModule):
-            kind = "compiled" if compiled else "scripted"
-            raise MechlabError(
-                f"'{path or type(model).__name__}' is {kind}, so hooks do not see what runs inside it; "
-                "record the "
-                "model before torch.compile or torch.jit.script."
-            )
+def _positive(scale: float) -> float:
+    """Return a loss scale as a float; a MechlabError unless it is finite and above 0."""
+    if not (isfinite(scale) and scale > 0):
+        raise MechlabError(f"the loss scale is {scale}; give a finite number above 0, or scaler.get_scale.")
+    return float(scale)
 
 
 def _refuse_equal_keys(taps: Sequence[tuple[PlanEntry, Tap]]) -> None:

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
 
+from mechlab.errors import MechlabError
 from mechlab.instrument.half import halved
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
@@ -48,6 +49,7 @@ class Moment:
     stage: int | None = None
     adapter: int | None = None
     loss: str | None = None
+    loss_scale: float = 1.0  # what the loss was multiplied by before backward
 
     def coordinates(self, growing: str, length: int, *, of_loss: bool) -> dict[str, np.ndarray]:
         """Return the coordinates of `length` rows along the growing axis."""
@@ -61,7 +63,10 @@ class Moment:
             found["loss"] = np.array([self.loss] * length)
         if growing == "item" and self.items is not None:
             if len(self.items) != length:
-                raise ValueError(f"the step names {len(self.items)} items, a site gives {length}")
+                raise MechlabError(
+                    f"the step names {len(self.items)} items, a site gives {length} rows; name one item a "
+                    "row, or say which axis is the items with Site(axes=...)."
+                )
             found["item"] = np.asarray(self.items, dtype=np.int64)
         return found
 
@@ -133,6 +138,11 @@ class Sink:
         began = perf_counter()
         self.store.append(key, array, axes=axes, coordinates=coordinates, unit=unit, attributes=None)
         self.seconds_blocked += perf_counter() - began
+
+    def unscaled(self, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """Return what is linear in the loss divided by the loss scale of the step, or as it is without one."""
+        scale = self._now().loss_scale
+        return values if scale == 1.0 else values / scale
 
     def folded(self, values: Shaped[Tensor, "row *rest"]) -> Shaped[Tensor, "item *folded"]:
         """Return values with flattened patches (batch-major) folded back to images, rows and columns.

@@ -218,7 +218,7 @@ def test_coordinates_name_step_item_stage_adapter_and_loss():
 def test_items_of_another_number_than_the_batch_are_refused():
     model = network()
     with (
-        pytest.raises(ValueError, match="names 3 items, a site gives 2"),
+        pytest.raises(MechlabError, match="names 3 items, a site gives 2 rows; name one item a row"),
         Recorder(model, [{"site": "0", "quantity": "activation"}], Memory()) as recorder,
         recorder.step(0, items=np.arange(3)),
     ):

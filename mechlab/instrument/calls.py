@@ -1,0 +1,123 @@
+"""A recording that is driven by the calls of a model: each call opens a step, counted from 0.
+
+A step lasts until the next call or the end of the block, so that the backward pass and the optimiser in
+between belong to it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from torch import Tensor, nn
+
+from mechlab.errors import MechlabError
+from mechlab.files import remove_folder
+from mechlab.instrument.item_table import ItemTable, Named
+from mechlab.instrument.recorder import LossScale, Plan, Recorder
+from mechlab.instrument.sink import Moment
+from mechlab.instrument.sites import Site
+from mechlab.specs import Item
+
+
+class Calls:
+    """Opens a step of a recorder at every call of its model that counts.
+
+    Calls in evaluation mode count only if the model was in evaluation mode to begin with.
+    """
+
+    def __init__(
+        self, recorder: Recorder, *, table: ItemTable | None = None, loss_scale: LossScale = 1.0
+    ) -> None:
+        """Hook the model; `remove` takes the hook off."""
+        self.recorder, self.table, self.loss_scale = recorder, table, loss_scale
+        self.counts_evaluation = not recorder.model.training
+        self.number = 0  # calls that counted
+        self.next: Moment | None = None  # what the caller said of the next call
+        hook = recorder.model.register_forward_pre_hook(self._opened, with_kwargs=True)
+        self.remove = hook.remove
+
+    def announce(self, items: Sequence[Item | str | int] | None, *, loss: str | None) -> None:
+        """Say which items the next call holds and under which loss; without a table items are refused."""
+        if items is not None and self.table is None:
+            raise MechlabError(
+                f"the next call was said to hold {len(items)} items, but the recording has no table of them; "
+                "give mechlab.record(..., items=[...]) the names of all images."
+            )
+        rows = None if items is None or self.table is None else self.table.rows(items)
+        self.next = Moment(items=rows, loss=loss)
+
+    def _opened(self, module: nn.Module, positional: tuple[Any, ...], named: dict[str, Any]) -> None:
+        told, self.next = self.next or Moment(), None
+        if self.recorder.sink.moment is not None:
+            self.recorder.end()
+        if not (module.training or self.counts_evaluation):
+            return
+        if self.table is not None and told.items is None:
+            raise MechlabError(
+                f"call {self.number} of the model does not say which items it holds; call "
+                "recorder.batch([...]) before it, or leave items out of mechlab.record."
+            )
+        self.recorder.begin(self.number, items=told.items, loss=told.loss, loss_scale=self.loss_scale)
+        self.number += 1
+        tensors = [value for value in (*positional, *named.values()) if isinstance(value, Tensor)]
+        self.recorder.sink.batch = next((len(value) for value in tensors if value.ndim), None)
+
+
+@contextmanager
+def record(
+    model: nn.Module,
+    plan: Plan,
+    path: Path | str,
+    *,
+    sites: Sequence[Site] = (),
+    grid: tuple[int, int] | None = None,
+    items: Sequence[Named] | None = None,
+    loss_scale: LossScale = 1.0,
+) -> Iterator[Recorder]:
+    """Record any loop over any model: every call of the model opens a step, counted from 0.
+
+    Calls in evaluation mode count only if the model is in evaluation mode when the block is entered. `path`
+    becomes a recording. `items` are its images, and `recorder.batch` says which of them a call holds.
+    `loss_scale` is what the loss is multiplied by before backward (a GradScaler's get_scale): recorded
+    gradients are divided by it. Raises MechlabError for a plan that does not fit and for a loop that calls
+    nothing.
+    """
+    create = import_module("mechlab.recording.writer").Writer.create
+    table = None if items is None else ItemTable(items)
+    named = {"run_id": uuid4().hex, "provenance": {"model": type(model).__name__}}
+    folder = Path(path)
+    # The recorder comes first, so that a plan that does not fit leaves no recording behind.
+    with Recorder(model, plan, sites=sites, grid=grid) as recorder:
+        try:
+            with create(folder, attributes=named) as writer:
+                recorder.sink.store = writer
+                if table is not None:
+                    writer.items(table.items)
+                with _called(recorder, table=table, loss_scale=loss_scale):
+                    yield recorder
+                writer.note({"overhead": asdict(recorder.statistics)})
+        finally:
+            if recorder.sink.store is not None and not recorder.sink.bytes:
+                remove_folder(folder)  # this call made it, and it holds nothing
+
+
+@contextmanager
+def _called(recorder: Recorder, *, table: ItemTable | None, loss_scale: LossScale) -> Iterator[None]:
+    """Let the calls of the model drive a recorder; MechlabError if none counted."""
+    calls = recorder.calls = Calls(recorder, table=table, loss_scale=loss_scale)
+    try:
+        yield
+        if recorder.sink.moment is not None:
+            recorder.end()
+    finally:
+        calls.remove()
+        recorder.calls = None
+    if not calls.number:
+        raise MechlabError(
+            "nothing was recorded: the block did not call the model in training mode; call model(...) inside "
+            "it, or model.eval() before it to record an evaluation."
+        )
