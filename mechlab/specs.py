@@ -5,12 +5,13 @@ nothing else: paths, device, threads and output folder are provenance. Source: d
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, ValidationError
 
 from mechlab.errors import MechlabError, unknown
 from mechlab.files import canonical_json, sha256_bytes
+from mechlab.intervention import while_testing, while_training
 
 Split = Literal["train", "test"]
 
@@ -65,7 +66,7 @@ class TrainSpec(Spec):
     epochs: int
     batch_size: int
     world_size: int = 1
-    interventions: tuple[str, ...] = ()
+    interventions: Annotated[tuple[str, ...], AfterValidator(while_training)] = ()
 
 
 class EvalSpec(Spec):
@@ -77,7 +78,7 @@ class EvalSpec(Spec):
     router: str
     aggregation: str
     sigma: float  # pixels of the evaluated map
-    interventions: tuple[str, ...] = ()
+    interventions: Annotated[tuple[str, ...], AfterValidator(while_testing)] = ()
 
 
 class PlanEntry(Spec):
