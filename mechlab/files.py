@@ -7,10 +7,11 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from mechlab.errors import MechlabError
 
@@ -105,14 +106,49 @@ def sweep_parts(path: Path) -> None:
 def lock(path: Path, *, wait: bool = True, what: str = "folder") -> Iterator[None]:
     """Hold an exclusive lock file; without `wait` a second holder is refused with a sentence."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as stream:
+    while True:
+        with path.open("a") as stream:
+            try:
+                _claim(stream, wait=wait)
+            except BlockingIOError as fault:
+                raise MechlabError(
+                    f"another process is writing this {what} ('{path.parent}'); "
+                    "wait for it to end or stop it."
+                ) from fault
+            if _is_at(stream, path):  # else the holder before removed the file: the lock is on nothing
+                yield
+                return
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a lock file; looking leaves everything as it is."""
+    try:
+        with path.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _claim(stream: IO[str], *, wait: bool) -> None:
+    """Take the lock. Without `wait` BlockingIOError follows after the instant in which one may only look."""
+    for _ in range(0 if wait else 3):
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            raise MechlabError(
-                f"another process is writing this {what} ('{path.parent}'); wait for it to end or stop it."
-            ) from fault
-        yield
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.02)
+        else:
+            return
+    fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_at(stream: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(stream.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def sha256_file(path: Path) -> str:
@@ -124,6 +160,14 @@ def sha256_file(path: Path) -> str:
 def sha256_bytes(data: bytes) -> str:
     """Return the SHA-256 of bytes as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as a person reads it."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count:.0f} B"
 
 
 def canonical_json(value: object) -> str:

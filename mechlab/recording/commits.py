@@ -31,6 +31,8 @@ class Commits:
     ) -> None:
         self.position = position  # committed segments that are alive
         self.segments = 0  # committed by this thread
+        self.rows = 0  # in them
+        self.longest_seconds = 0.0  # that a row waited for its commit
         self._backlog = backlog
         self._folder = folder
         self._rank = rank
@@ -109,6 +111,8 @@ class Commits:
             return
         contents, size, digest = self._segment.commit()
         self._segment = None
+        self.rows += sum(contents.rows.values())
+        self.longest_seconds = max(self.longest_seconds, time.monotonic() - self._oldest)
         line = Committed(
             rank=self._rank,
             number=self._number,

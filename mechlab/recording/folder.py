@@ -36,6 +36,8 @@ def survey(folder: Path) -> Log:
             )
         adopted.append(_adopted(folder, rank, number, str(log.attributes["run_id"])))
         last[rank] = number
+    if adopted and not _names(log) <= _names(read_manifest(folder)):
+        return survey(folder)  # a writer rewound between the two looks: what it dropped is not mixed in
     segments = sorted((*log.segments, *adopted), key=lambda segment: (segment.rank, segment.number))
     return replace(log, segments=tuple(segments), last=last)
 
@@ -66,6 +68,10 @@ def remove_unused(folder: Path, rank: int) -> None:
         found = rank_and_number(name)
         if found and found[0] == rank and path.name not in alive:
             path.unlink()
+
+
+def _names(log: Log) -> set[str]:
+    return {segment.name for segment in log.segments}
 
 
 def _numbers(folder: Path) -> Iterator[tuple[int, int]]:

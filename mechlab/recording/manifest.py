@@ -36,6 +36,15 @@ class Committed:
         """File name of the segment."""
         return segment_name(self.rank, self.number)
 
+    def is_same(self, other: "Committed") -> bool:
+        """Whether both are one commit; bytes and digest do not count, since unpacking writes files anew."""
+        return (self.name, self.rows, self.steps, self.items) == (
+            other.name,
+            other.rows,
+            other.steps,
+            other.items,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
@@ -44,7 +53,7 @@ class Log:
     attributes: dict[str, Any]  # run_id, spec, provenance, facts
     segments: tuple[Committed, ...]  # alive, in order of rank and number
     last: dict[int, int]  # greatest number that each rank has used, dropped ones included
-    statistics: dict[str, float]  # sums over the writers that closed
+    statistics: dict[str, float]  # over the writers that closed: sums, and the greatest of what is longest
 
 
 def create_manifest(folder: Path, attributes: dict[str, Any]) -> None:
@@ -99,6 +108,30 @@ def read_manifest(folder: Path) -> Log:
         return _replayed(head["attributes"], events)
     except (KeyError, TypeError, ValueError) as fault:
         raise _damaged(folder, f"a line of an unknown shape ({fault!r})") from fault
+
+
+def packed_segments(documents: list[dict[str, Any]]) -> tuple[Committed, ...]:
+    """Return the segments that a packed file names; where their numbers are absent they count from 0.
+
+    Raises KeyError, TypeError or ValueError for any other form.
+    """
+    counted: dict[int, int] = {}
+    found = []
+    for document in documents:
+        rank, steps = document["rank"], document["steps"]
+        number = document.get("number", counted.get(rank, 0))
+        counted[rank] = number + 1
+        found.append(
+            Committed(
+                rank=rank,
+                number=number,
+                rows=dict(document["rows"]),
+                steps=(steps[0], steps[1]) if steps else None,
+                items=document["items"],
+                bytes=document.get("bytes"),
+            )
+        )
+    return tuple(found)
 
 
 def _line(content: dict[str, Any]) -> str:
@@ -156,13 +189,19 @@ def _replayed(attributes: dict[str, Any], events: list[dict[str, Any]]) -> Log:
         elif kind == "facts":
             facts |= event["facts"]
         elif kind == "statistics":
-            statistics = {
-                name: statistics.get(name, 0) + value for name, value in event["statistics"].items()
-            }
+            statistics |= _summed(statistics, event["statistics"])
         else:
             raise ValueError(kind)
     segments = tuple(segment for rank in sorted(alive) for segment in alive[rank])
     return Log(attributes=attributes | {"facts": facts}, segments=segments, last=last, statistics=statistics)
+
+
+def _summed(before: dict[str, float], new: dict[str, float]) -> dict[str, float]:
+    """Add up what several writers have cost; of what is called longest, the greatest counts."""
+    return {
+        name: max(before.get(name, 0), value) if name.startswith("longest_") else before.get(name, 0) + value
+        for name, value in new.items()
+    }
 
 
 def _segment(event: dict[str, Any]) -> Committed:

@@ -5,7 +5,7 @@ Source: docs/recording.md, "What is refused".
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,17 +75,34 @@ class Files:
 
     def __init__(self) -> None:
         self._open: OrderedDict[Path, h5py.File] = OrderedDict()
+        self._dropped: set[Path] = set()
 
     def __getitem__(self, path: Path) -> h5py.File:
-        """Return the open file."""
+        """Return the open file; one that is no longer part of the recording is one sentence."""
+        if path in self._dropped:
+            raise MechlabError(
+                f"the rows of '{path}' were dropped by a resume; take the quantity from the recording again."
+            )
         if path in self._open:
             self._open.move_to_end(path)
             return self._open[path]
+        if not path.exists():
+            raise MechlabError(
+                f"'{path}' is gone: the recording was packed, resumed or removed since it was opened; "
+                "call refresh() and take the quantity again."
+            )
         file = open_recording(path)
         self._open[path] = file
         if len(self._open) > _OPEN_AT_ONCE:
             self._open.popitem(last=False)[1].close()
         return file
+
+    def drop(self, paths: Iterable[Path]) -> None:
+        """Refuse these from now on, also where they are open."""
+        for path in paths:
+            self._dropped.add(path)
+            if path in self._open:
+                self._open.pop(path).close()
 
     def close(self) -> None:
         """Close all; they open again when needed."""

@@ -85,7 +85,7 @@ def _write_root(file: h5py.File, log: Log) -> None:
         put_json(file, name, log.attributes[name])
     put_json(file, "statistics", log.statistics)
     segments = [
-        {"rank": segment.rank, "rows": segment.rows, "items": segment.items, "steps": segment.steps}
+        {name: getattr(segment, name) for name in ("rank", "number", "rows", "items", "steps", "bytes")}
         for segment in log.segments
     ]
     put_json(file, "segments", segments)

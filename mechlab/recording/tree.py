@@ -10,6 +10,7 @@ from typing import Any
 
 import h5py
 
+from mechlab.files import size
 from mechlab.recording.format import FORMAT, get_text, kind_of
 from mechlab.recording.opened import open_hdf5
 from mechlab.recording.quantity import Quantity, reading
@@ -48,20 +49,13 @@ def lines(node: dict[str, Any], *, depth: int = 0) -> Iterator[str]:
         words += [f"[{shape}]", node["dtype"], node["unit"] or ""]
         words += ["by " + ", ".join(node["coordinates"])] if node.get("coordinates") else []
     words += [f"{node[name]} {name}" for name in ("items", "segments") if node.get(name)]
-    words += [_size(node["bytes"])] if "bytes" in node else []
+    words += [size(node["bytes"])] if "bytes" in node else []
     yield indent + "  ".join(word for word in words if word)
     for name, value in node["attributes"].items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         yield f"{indent}  @{name} = {text if len(text) <= _WIDTH else text[: _WIDTH - 1] + '…'}"
     for child in node.get("children", ()):
         yield from lines(child, depth=depth + 1)
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"
 
 
 def _recording(recording: Recording) -> dict[str, Any]:

@@ -6,11 +6,16 @@ Source: docs/recording.md, "Resuming".
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from mechlab.errors import MechlabError
 from mechlab.recording.format import PACKED, get_json, stored
-from mechlab.recording.manifest import Committed, append_line, append_segment, create_manifest
+from mechlab.recording.manifest import (
+    Committed,
+    append_line,
+    append_segment,
+    create_manifest,
+    packed_segments,
+)
 from mechlab.recording.opened import opened
 from mechlab.recording.quantity import reading
 from mechlab.recording.reader import Recording
@@ -24,8 +29,8 @@ def unpack(folder: Path, *, position: int) -> None:
     """
     path = folder / PACKED
     with opened(path) as file, reading(path, "the root attributes"):
-        segments = get_json(file, "segments")
-    if any(segment["rank"] for segment in segments):
+        segments = packed_segments(get_json(file, "segments"))
+    if any(segment.rank for segment in segments):
         raise MechlabError(
             f"'{path}' was packed from several ranks and cannot be resumed; record into a new folder."
         )
@@ -42,13 +47,17 @@ def unpack(folder: Path, *, position: int) -> None:
             "facts": recording.facts
         }
         create_manifest(folder, head)
-        for number, batches in enumerate(_batches(recording, segments[:position])):
+        for place, batches in enumerate(_batches(recording, segments[:position])):
+            number = segments[place].number
             segment = Segment(folder, rank=0, number=number, run_id=head["run_id"])
-            first = sum(before["items"] for before in segments[:number])
-            segment.add_items(list(recording.items[first : first + segments[number]["items"]]))
+            first = sum(before.items for before in segments[:place])
+            segment.add_items(list(recording.items[first : first + segments[place].items]))
             for batch in batches:
                 segment.add(batch)
             append_segment(folder, _committed(segment, number))
+        for dropped in segments[position:]:  # their numbers are never used again
+            append_segment(folder, dropped)
+        append_line(folder, "rewind", {"rank": 0, "position": position})
         if recording.statistics:
             append_line(folder, "statistics", {"statistics": recording.statistics})
     path.unlink()
@@ -68,11 +77,11 @@ def _committed(segment: Segment, number: int) -> Committed:
     )
 
 
-def _batches(recording: Recording, segments: list[dict[str, Any]]) -> Iterator[Iterator[Batch]]:
+def _batches(recording: Recording, segments: tuple[Committed, ...]) -> Iterator[Iterator[Batch]]:
     done: dict[str, int] = {}
     for segment in segments:
-        yield _rows_of(recording, segment["rows"], dict(done))
-        for key, rows in segment["rows"].items():
+        yield _rows_of(recording, segment.rows, dict(done))
+        for key, rows in segment.rows.items():
             done[key] = done.get(key, 0) + rows
 
 

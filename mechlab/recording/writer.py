@@ -42,6 +42,7 @@ class Statistics:
     dropped_batches: int
     blocked_seconds: float  # the caller waited for room
     append_seconds: float  # the caller spent in `append`, waiting included
+    longest_uncommitted_seconds: float  # from a row's append to its commit
 
 
 class Writer:
@@ -144,6 +145,7 @@ class Writer:
             dropped_batches=self._backlog.dropped_batches,
             blocked_seconds=self._backlog.blocked_seconds,
             append_seconds=self._append_seconds,
+            longest_uncommitted_seconds=self._commits.longest_seconds,
         )
 
     def append(

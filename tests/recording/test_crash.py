@@ -1,13 +1,6 @@
 """Laws after a crash: what was committed is there, whole and once; what was not is not."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from pathlib import Path
 
 import numpy as np
@@ -216,74 +209,31 @@ def test_a_packed_recording_with_fewer_segments_than_the_checkpoint_is_left_alon
     assert steps_of(tmp_path) == [0, 1]
 
 
-CHILD = textwrap.dedent(
-    """
-    import sys
-    from pathlib import Path
-    import numpy as np
-    from mechlab.recording import Writer
-    folder, position = Path(sys.argv[1]), int(sys.argv[2])
-    head = {"run_id": "r", "spec": None}
-    writer = Writer.resume(folder, position=position, attributes=head, flush_seconds=0.04)
-    step = int(sys.argv[3])
-    while True:
-        axes = {"step": np.full(3, step), "item": np.arange(3), "loss": np.array(["mean"] * 3)}
-        for key, size in (("latent/a", 2000), ("latent/b", 5)):
-            values = np.full((3, size), step, np.float32)
-            writer.append(key, values, axes=("item", "dim"), coordinates=axes, unit="1")
-        if step % 20 == 0:
-            writer.commit()
-            print(step, writer.position, flush=True)
-        step += 1
-    """
+def test_a_killed_writer_loses_nothing_that_it_committed(tmp_path, survive):
+    counted = survive(tmp_path / "r", kills=10, seed=0)
+    assert (counted.kills, counted.inside) == (10, 5)
+
+
+@pytest.mark.parametrize(
+    ("instant", "is_there"), [("sync", False), ("rename", False), ("folder", True), ("line", True)]
 )
+def test_a_kill_inside_a_commit_leaves_all_of_it_or_nothing(
+    tmp_path, process, check_steps, instant, is_there
+):
+    process.start(tmp_path / "r", stop=instant, count=3, every=1, flush_seconds=600.0)
+    process.until("at")
+    process.kill()
+    step, position, _ = process.commits[-1]
+    assert (step, position) == (1, 2)
+    assert check_steps(tmp_path / "r", at_least=1) == (2 if is_there else 1)
 
 
-def killed_recording(folder: Path, *, position: int, step: int, seconds: float) -> tuple[int, int]:
-    """Record in a process and kill it; return the last step and position that it called committed."""
-    command = [sys.executable, "-c", CHILD, str(folder), str(position), str(step)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        said = [child.stdout.readline()]
-        time.sleep(seconds)
-        os.kill(child.pid, signal.SIGKILL)
-        said += child.stdout.read().splitlines()
-    last = [line.split() for line in said if line.strip()][-1]
-    return int(last[0]), int(last[1])
-
-
-def check_steps(folder: Path, *, at_least: int) -> None:
-    with recording.open(folder) as found:
-        found.verify()
-        assert set(found.keys()) == {"latent/a", "latent/b"}
-        for key in found:
-            quantity = found[key]
-            steps = quantity.coordinates["step"]
-            assert steps.tolist() == np.repeat(np.arange(len(steps) // 3), 3).tolist(), (
-                "each step once, in order"
-            )
-            assert steps[-1] >= at_least, "nothing that was committed is lost"
-            assert (quantity.read() == steps[:, None]).all(), "no torn row"
-            assert quantity.coordinates["item"].tolist() == [0, 1, 2] * (len(steps) // 3)
-
-
-def survive(folder: Path, *, kills: int, seed: int) -> None:
-    dice = random.Random(seed)
-    position, step = 0, 0
-    for _ in range(kills):
-        last, position = killed_recording(
-            folder, position=position, step=step, seconds=dice.uniform(0.0, 0.25)
-        )
-        check_steps(folder, at_least=last)
-        step = last + 1
-    recording.pack(folder)
-    check_steps(folder, at_least=step - 1)
-
-
-def test_a_killed_writer_loses_nothing_that_it_committed(tmp_path):
-    survive(tmp_path / "r", kills=3, seed=0)
-
-
-@pytest.mark.slow
-def test_a_writer_killed_ten_times_loses_nothing_that_it_committed(tmp_path):
-    survive(tmp_path / "r", kills=10, seed=1)
+def test_a_second_writer_is_refused_while_the_first_lives_and_allowed_when_it_was_killed(tmp_path, process):
+    process.start(tmp_path / "r", every=1)
+    process.until("committed")
+    with pytest.raises(MechlabError, match="another process is writing this recording"):
+        Writer.resume(tmp_path / "r", position=0)
+    process.kill()
+    position = process.commits[-1][1]
+    with Writer.resume(tmp_path / "r", position=position) as writer:
+        assert writer.position == position
