@@ -162,12 +162,12 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def size(count: float) -> str:
+def size(count: int) -> str:
     """Return a number of bytes as a person reads it."""
     for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
-    return f"{count:.0f} B"
+    return f"{count} B"
 
 
 def canonical_json(value: object) -> str:
