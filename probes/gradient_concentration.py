@@ -55,7 +55,7 @@ _CHUNK = 16  # images
 def plan() -> Study:
     """One trained checkpoint; gradients at its training images under three losses."""
     entries = (
-        PlanEntry(site="*", quantity="row_contribution", reduction="total"),
+        PlanEntry(site="type:Linear", quantity="row_contribution", reduction="total"),
         PlanEntry(site="adapted", quantity="input_gradient"),
         PlanEntry(site="patch", quantity="score"),
     )

@@ -42,7 +42,7 @@ _CHUNK = 16  # images
 def plan() -> Study:
     """Two arms that differ in the tail's weight alone, over seeds."""
     entries = (
-        PlanEntry(site="*", quantity="row_contribution", reduction="total"),
+        PlanEntry(site="type:Linear", quantity="row_contribution", reduction="total"),
         PlanEntry(site="patch", quantity="score"),
     )
     return Study(

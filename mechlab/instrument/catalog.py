@@ -29,7 +29,7 @@ QUANTITIES: tuple[Entry, ...] = (
     ),
     Entry(
         name="row_contribution",
-        summary="norm of each row's term in the gradient of a linear layer's weight, under a loss",
+        summary="norm of each row's term in the gradient of a layer's weight, under a loss; Linear and Conv",
         source="arXiv:1510.01799",
         target=f"{_ROOM}.row_contribution:RowContributionTap",
     ),
@@ -38,6 +38,24 @@ QUANTITIES: tuple[Entry, ...] = (
         summary="the same number where rows are independent: the norm of one row's own gradient",
         source="arXiv:1510.01799",
         target=f"{_ROOM}.row_contribution:RowContributionTap",
+    ),
+    Entry(
+        name="sample_gradient_norm",
+        summary="norm of one image's summed terms in the gradient of a layer's weight",
+        source="arXiv:1510.01799, arXiv:1912.06015",
+        target=f"{_ROOM}.sample_gradient:SampleGradientTap",
+    ),
+    Entry(
+        name="row_cosine",
+        summary="cosines between the terms of evenly spaced rows in the gradient of a layer's weight",
+        source="arXiv:1510.01799",
+        target=f"{_ROOM}.row_cosine:RowCosineTap",
+    ),
+    Entry(
+        name="gradient_cosine",
+        summary="cosine of a parameter's gradient with its gradient at the step recorded before",
+        source=_NOTES,
+        target=f"{_ROOM}.gradient_cosine:GradientCosineTap",
     ),
     Entry(
         name="input_gradient",
@@ -86,6 +104,9 @@ REDUCTIONS: dict[str, tuple[str, ...]] = {
     "log_det": ("sum",),
     "row_contribution": ("total",),
     "patch_gradient_norm": ("total",),
+    "sample_gradient_norm": ("total",),
+    "row_cosine": (),
+    "gradient_cosine": (),
     "input_gradient": (),
     "gradient": ("norm",),
     "weight": ("norm",),

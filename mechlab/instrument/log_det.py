@@ -2,14 +2,22 @@
 
 Where a block lets patches see one another, a patch's term is conditional on its neighbours and only an
 image's sum is the log-determinant of the block's Jacobian; reduction "sum" gives that sum, in float64.
+
+A FrEIA graph returns only the total of its nodes; each node's own term is read from the module it holds and
+has the node's name, or the module's path where the node was given none.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from mechlab.errors import MechlabError
 from mechlab.instrument.sink import LEADING
-from mechlab.instrument.sites import Site, find_sites, hook_outputs
+from mechlab.instrument.sites import Site, element, find_sites
 from mechlab.instrument.tap import Target, key_of, remove_all
 
 
@@ -19,12 +27,27 @@ class LogDetTap:
     def __init__(self, target: Target) -> None:
         """Hook the sites that the entry selects; a pattern that selects none is a MechlabError."""
         self.target = target
-        found = find_sites(target.model, target.entry.site, quantities=("log_det",), named=target.sites)
-        self.sites = tuple(site if site in target.sites else replace(site, output=1) for site in found)
+        self.sites = _sites(target)
         self.keys = tuple(self.key(site) for site in self.sites)
         self.fired: set[str] = set()
         self.active = False
-        self.removals = hook_outputs(target.model, self.sites, target.sink.timed(self.take))
+        self.removals = self._hooks(target.model, target.sink.timed(self.take))
+
+    def _hooks(self, model: nn.Module, seen: Callable[[Site, Tensor], None]) -> list[Callable[[], None]]:
+        modules, removals = dict(model.named_modules()), []
+        for site in self.sites:
+            if site.module is None:
+                continue
+
+            def hook(_module: nn.Module, _inputs: Any, output: Any, site: Site = site) -> None:  # noqa: ANN401
+                if self.active:
+                    seen(
+                        site,
+                        element(output, site.output) if site in self.target.sites else term(site, output),
+                    )
+
+            removals.append(modules[site.module].register_forward_hook(hook).remove)
+        return removals
 
     def key(self, site: Site) -> str:
         """Return the key under which a site is written."""
@@ -53,6 +76,65 @@ class LogDetTap:
     def remove(self) -> None:
         """Take the hooks off."""
         remove_all(self.removals)
+
+
+def _sites(target: Target) -> tuple[Site, ...]:
+    """Return the sites of an entry: nodes of a graph by name or module, named sites, or modules."""
+    nodes, pattern = node_names(target.model), target.entry.site
+    named = [path for path, name in nodes.items() if fnmatchcase(name, pattern)]
+    if not named:
+        found = find_sites(target.model, pattern, quantities=("log_det",), named=target.sites)
+        named = [site.module for site in found if site.module in nodes and site not in target.sites]
+        if not named:  # no graph, or the whole of one
+            return tuple(site if site in target.sites else replace(site, output=1) for site in found)
+    return tuple(Site(name=nodes[path], module=path, quantity="log_det", output=1) for path in named)
+
+
+def node_names(model: nn.Module) -> dict[str, str]:
+    """Return module path -> name of the nodes of every FrEIA graph in a model, told by what it holds."""
+    paths = {id(module): path for path, module in model.named_modules()}
+    found: dict[str, str] = {}
+    for graph_path, graph in model.named_modules():
+        if not (hasattr(graph, "node_list") and hasattr(graph, "module_list")):
+            continue
+        nodes = [node for node in graph.node_list if getattr(node, "module", None) is not None]
+        names = [_given_name(node) for node in nodes]
+        for node, name in zip(nodes, names, strict=True):
+            path = paths[id(node.module)]
+            is_own = name is not None and names.count(name) == 1
+            found[path] = f"{graph_path}.{name}".removeprefix(".") if is_own else path
+    return found
+
+
+def _given_name(node: Any) -> str | None:  # noqa: ANN401 - a node of a graph is no module
+    """Return the name that a node was given; None for one that FrEIA made of its address."""
+    name = str(node.name)
+    return None if name == hex(id(node))[-6:] or "/" in name else name
+
+
+def term(site: Site, output: Any) -> Tensor:  # noqa: ANN401 - a module may return anything
+    """Return a block's log-det, one an image where it is the same for all; MechlabError if there is none."""
+    if not isinstance(output, tuple | list) or len(output) < 2:
+        raise MechlabError(
+            f"'{site.name or 'the model'}' returns no log-det beside its output; choose blocks that do, or "
+            "name the place with Site(quantity='log_det', output=...)."
+        )
+    log_det = output[1]
+    if isinstance(log_det, int | float) or (isinstance(log_det, Tensor) and not log_det.ndim):
+        first = next(_tensors(output[0]))
+        return torch.as_tensor(log_det, dtype=first.dtype, device=first.device).expand(len(first))
+    if not isinstance(log_det, Tensor):
+        raise MechlabError(
+            f"'{site.name or 'the model'}' returns a {type(log_det).__name__} in place of its log-det; call "
+            "it with jac=True."
+        )
+    return log_det
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:  # noqa: ANN401 - a module may return anything
+    """Give the tensors of an output of one or several parts."""
+    parts = value if isinstance(value, tuple | list) else (value,)
+    return iter([part for part in parts if isinstance(part, Tensor)])
 
 
 def site_axes(values: Tensor) -> tuple[str, ...]:

@@ -21,12 +21,19 @@ from mechlab.instrument.plan import read_plan
 from mechlab.instrument.recorder import Plan, Recorder
 from mechlab.instrument.schedule import is_due
 from mechlab.instrument.sink import Moment, Sink, Store
-from mechlab.instrument.sites import Site, find_linears, find_parameters
+from mechlab.instrument.sites import Site, find_layers, find_parameters
 from mechlab.instrument.statistics import Statistics
 from mechlab.specs import PlanEntry
 
 NamedLoss = Callable[[nn.Module, Tensor, int], Tensor]  # (system, batch of one image, task) -> scalar
-OF_LOSS = ("row_contribution", "patch_gradient_norm", "input_gradient", "gradient")
+OF_LOSS = (
+    "row_contribution",
+    "patch_gradient_norm",
+    "sample_gradient_norm",
+    "row_cosine",
+    "input_gradient",
+    "gradient",
+)
 OF_OUTPUTS = ("activation", "latent", "log_det")
 OF_WEIGHTS = ("weight", "weight_delta")
 INPUT = Site(name="input", module=None, axes=("item", "row", "column", "dim"))  # the features themselves
@@ -202,7 +209,7 @@ def _needed(system: nn.Module, entries: Sequence[PlanEntry]) -> set[str]:
         if entry.quantity == "gradient":
             names |= set(find_parameters(system, entry.site))
         elif entry.quantity != "input_gradient":
-            for path in find_linears(system, entry.site):
+            for path in find_layers(system, entry.site):
                 names |= {f"{path}.weight", f"{path}.bias"}
     return names
 
@@ -210,9 +217,13 @@ def _needed(system: nn.Module, entries: Sequence[PlanEntry]) -> set[str]:
 def _check_quantities(entries: Sequence[PlanEntry]) -> None:
     for entry in entries:
         if entry.quantity not in ("score", *OF_WEIGHTS, *OF_OUTPUTS, *OF_LOSS):
+            way = (
+                "train with --record"
+                if entry.quantity == "gradient_cosine"
+                else "use 'mechlab record' on a run"
+            )
             raise MechlabError(
-                f"{entry.quantity} does not come from a checkpoint; record it from a run with 'mechlab "
-                "record'."
+                f"{entry.quantity} does not come from one checkpoint's modules; {way} to record it."
             )
 
 

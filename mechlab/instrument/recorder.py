@@ -19,10 +19,13 @@ from mechlab.errors import MechlabError
 from mechlab.instrument.activation import ActivationTap
 from mechlab.instrument.deaf import refuse_deaf
 from mechlab.instrument.gradient import GradientTap
+from mechlab.instrument.gradient_cosine import GradientCosineTap
 from mechlab.instrument.input_gradient import InputGradientTap
 from mechlab.instrument.log_det import LogDetTap
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.row_contribution import RowContributionTap
+from mechlab.instrument.row_cosine import RowCosineTap
+from mechlab.instrument.sample_gradient import SampleGradientTap
 from mechlab.instrument.schedule import is_due
 from mechlab.instrument.sink import Moment, Sink, Store
 from mechlab.instrument.sites import Site
@@ -40,6 +43,9 @@ _TAPS: dict[str, Callable[[Target], Tap]] = {
     "log_det": LogDetTap,
     "row_contribution": RowContributionTap,
     "patch_gradient_norm": RowContributionTap,
+    "sample_gradient_norm": SampleGradientTap,
+    "row_cosine": RowCosineTap,
+    "gradient_cosine": GradientCosineTap,
     "input_gradient": InputGradientTap,
     "gradient": GradientTap,
     "weight": WeightTap,

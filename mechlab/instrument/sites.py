@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from mechlab.errors import MechlabError, unknown
 
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 _SHOWN = 6
 
 
@@ -63,18 +65,20 @@ def find_sites(
     return tuple(Site(name=path, module=path, quantity=quantities[0]) for path in found)
 
 
-def find_linears(model: nn.Module, pattern: str) -> dict[str, nn.Linear]:
-    """Return path -> module of the Linear layers that a pattern selects, at or below the matching modules."""
+def find_layers(model: nn.Module, pattern: str) -> dict[str, Layer]:
+    """Return path -> layer: Linears and convolutions at or below the modules that a pattern selects."""
     modules = dict(model.named_modules())
-    linears = {path: module for path, module in modules.items() if isinstance(module, nn.Linear)}
+    layers: dict[str, Layer] = {path: one for path, one in modules.items() if isinstance(one, LAYERS)}
     found = _matching(modules, pattern)
     if not found:
-        raise _unknown("site", pattern, linears or modules)
+        raise _unknown("site", pattern, layers or modules)
     below = tuple(path + "." if path else "" for path in found)
-    chosen = {path: module for path, module in linears.items() if path in found or path.startswith(below)}
+    chosen = {path: layer for path, layer in layers.items() if path in found or path.startswith(below)}
     if not chosen:
-        first = ", ".join(list(linears)[:_SHOWN]) or "none in this model"
-        raise MechlabError(f"no Linear layer is at or below site '{pattern}'; choose one of: {first}.")
+        first = ", ".join(list(layers)[:_SHOWN]) or "none in this model"
+        raise MechlabError(
+            f"no Linear or convolution layer is at or below site '{pattern}'; choose one of: {first}."
+        )
     return chosen
 
 
@@ -90,6 +94,18 @@ def find_parameters(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
     if not found:
         raise _unknown("parameter", pattern, parameters)
     return found
+
+
+def trained_parameters(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
+    """Return name -> parameter of the trainable ones that a pattern selects; none is a MechlabError."""
+    found = find_parameters(model, pattern)
+    trained = {name: parameter for name, parameter in found.items() if parameter.requires_grad}
+    if not trained:
+        raise MechlabError(
+            f"none of the {len(found)} parameters at '{pattern}' is trained, so none has a gradient; choose "
+            "others or record 'weight'."
+        )
+    return trained
 
 
 def element(value: Any, output: int | str | None) -> Tensor:  # noqa: ANN401 - a module may return anything

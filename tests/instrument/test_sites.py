@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mechlab.errors import MechlabError
-from mechlab.instrument.sites import Site, element, find_linears, find_parameters, find_sites, hook_outputs
+from mechlab.instrument.sites import Site, element, find_layers, find_parameters, find_sites, hook_outputs
 
 
 @dataclass
@@ -61,7 +61,7 @@ def test_a_named_site_at_a_module_that_is_absent_is_refused():
         find_sites(small_model(), "far", quantities=("activation",), named=named)
 
 
-@pytest.mark.parametrize("find", [find_linears, find_parameters], ids=["linears", "parameters"])
+@pytest.mark.parametrize("find", [find_layers, find_parameters], ids=["layers", "parameters"])
 def test_a_pattern_that_matches_nothing_is_refused(find):
     with pytest.raises(MechlabError, match=r"no (site|parameter) named 'flow"):
         find(small_model(), "flow.*")
@@ -74,11 +74,12 @@ def test_an_unknown_site_gets_the_nearest_name_and_only_a_few_known_ones():
     assert str(caught.value).count("block") == 7
 
 
-def test_linears_are_found_at_and_below_the_matching_modules():
-    assert list(find_linears(small_model(), "2")) == ["2.0"]
-    assert list(find_linears(small_model(), "*")) == ["0", "2.0"]
-    with pytest.raises(MechlabError, match=r"no Linear layer is at or below site '3'; choose one of: 0, 2.0"):
-        find_linears(small_model(), "3")
+def test_layers_are_found_at_and_below_the_matching_modules():
+    assert list(find_layers(small_model(), "2")) == ["2.0"]
+    assert list(find_layers(small_model(), "*")) == ["0", "2.0", "3"]
+    assert list(find_layers(small_model(), "type:Conv2d")) == ["3"]
+    with pytest.raises(MechlabError, match=r"no Linear or convolution layer is at or below site '1'; .* 0, "):
+        find_layers(small_model(), "1")
 
 
 def test_parameters_are_found_by_their_own_name_and_by_their_module():
