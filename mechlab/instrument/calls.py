@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from mechlab.errors import MechlabError
 from mechlab.files import remove_folder
-from mechlab.instrument.item_table import ItemTable, Named
+from mechlab.instrument.item_table import Chosen, ItemTable, Named
 from mechlab.instrument.recorder import LossScale, Plan, Recorder
 from mechlab.instrument.sink import Moment
 from mechlab.instrument.sites import Site
-from mechlab.specs import Item
 
 
 class Calls:
@@ -40,7 +39,7 @@ class Calls:
         hook = recorder.model.register_forward_pre_hook(self._opened, with_kwargs=True)
         self.remove = hook.remove
 
-    def announce(self, items: Sequence[Item | str | int] | None, *, loss: str | None) -> None:
+    def announce(self, items: Chosen | None, *, loss: str | None) -> None:
         """Say which items the next call holds and under which loss; without a table items are refused."""
         if items is not None and self.table is None:
             raise MechlabError(
@@ -61,10 +60,22 @@ class Calls:
                 f"call {self.number} of the model does not say which items it holds; call "
                 "recorder.batch([...]) before it, or leave items out of mechlab.record."
             )
+        tensors = [value for value in (*positional, *named.values()) if isinstance(value, Tensor)]
+        shape = next((tuple(value.shape) for value in tensors if value.ndim), ())
+        if told.items is not None and shape:
+            self._refuse_other_number(len(told.items), shape)
         self.recorder.begin(self.number, items=told.items, loss=told.loss, loss_scale=self.loss_scale)
         self.number += 1
-        tensors = [value for value in (*positional, *named.values()) if isinstance(value, Tensor)]
-        self.recorder.sink.batch = next((len(value) for value in tensors if value.ndim), None)
+        self.recorder.sink.batch = shape[0] if shape else None
+
+    def _refuse_other_number(self, items: int, shape: tuple[int, ...]) -> None:
+        """Refuse a number of items that no axis of the input has: rows would pass for an item's patches."""
+        rows, columns = self.recorder.sink.grid or (0, 0)
+        if items not in shape and items * rows * columns != shape[0]:
+            raise MechlabError(
+                f"call {self.number} was said to hold {items} items, and its input has shape {shape}; name "
+                "one item an image, or give the grid of an image's patches if the input holds them flattened."
+            )
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from mechlab.files import sha256_bytes
 from mechlab.specs import Item
 
 Named = Item | str | tuple[str, int]  # an image; its name; its name and label (0 normal, 1 defective)
+Chosen = Sequence[Item | str | int] | Int[np.ndarray, " item"]  # rows of a table, by name, number or Item
 CLASS = "all"  # of images that are known by name alone
 
 
@@ -32,7 +33,7 @@ class ItemTable:
                     f"image '{item.image}' stands at rows {first} and {number} of items; name it once."
                 )
 
-    def rows(self, chosen: Sequence[Item | str | int] | Int[np.ndarray, " item"]) -> Int[np.ndarray, " item"]:
+    def rows(self, chosen: Chosen) -> Int[np.ndarray, " item"]:
         """Return rows of the table for numbers, names or Items; MechlabError for one that is not in it."""
         return np.array([self._number(entry) for entry in chosen], dtype=np.int64)
 

@@ -21,6 +21,7 @@ from mechlab.instrument.deaf import refuse_deaf
 from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.gradient_cosine import GradientCosineTap
 from mechlab.instrument.input_gradient import InputGradientTap
+from mechlab.instrument.item_table import Chosen
 from mechlab.instrument.log_det import LogDetTap
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.row_contribution import RowContributionTap
@@ -32,7 +33,7 @@ from mechlab.instrument.sites import Site
 from mechlab.instrument.statistics import Statistics
 from mechlab.instrument.tap import Tap, Target
 from mechlab.instrument.weight import WeightTap
-from mechlab.specs import Item, PlanEntry
+from mechlab.specs import PlanEntry
 
 if TYPE_CHECKING:  # the calls of a model drive a recorder, which so far knows no more of them
     from mechlab.instrument.calls import Calls
@@ -168,7 +169,7 @@ class Recorder:
             raise
         self.end()
 
-    def batch(self, items: Sequence[Item | str | int] | None = None, *, loss: str | None = None) -> None:
+    def batch(self, items: Chosen | None = None, *, loss: str | None = None) -> None:
         """Say what the next call of the model holds: rows, names or Items of the table, and its loss's name.
 
         Inside `mechlab.record` only; a recorder of your own takes both in `step`.

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mechlab.errors import MechlabError, unknown
@@ -143,10 +144,21 @@ def hook_outputs(
             continue
 
         def hook(_module: nn.Module, _inputs: Any, output: Any, site: Site = site) -> None:  # noqa: ANN401
-            seen(site, element(output, site.output))
+            seen(site, _dense(site, element(output, site.output)))
 
         removals.append(modules[site.module].register_forward_hook(hook).remove)
     return removals
+
+
+def _dense(site: Site, values: Tensor) -> Tensor:
+    """Return a tensor that has one shape; a nested or sparse one is a MechlabError."""
+    if not values.is_nested and values.layout is torch.strided:
+        return values
+    kind = "nested" if values.is_nested else "sparse"
+    raise MechlabError(
+        f"'{site.name or 'the model'}' gives a {kind} tensor, and a recording holds dense ones; choose "
+        "another site, or build a TransformerEncoder with enable_nested_tensor=False."
+    )
 
 
 def _matching(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
