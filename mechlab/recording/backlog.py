@@ -4,6 +4,7 @@ Bounded by bytes, because rows differ in size by orders of magnitude. When it is
 `block` waits, `drop` gives the rows up and counts them, `error` raises.
 """
 
+import logging
 import threading
 import time
 from collections import deque
@@ -31,9 +32,10 @@ Order = Batch | list[Item] | Flush
 class Backlog:
     """Orders in their sequence; one thread puts, one takes."""
 
-    def __init__(self, *, limit_bytes: int, policy: Policy) -> None:
+    def __init__(self, *, limit_bytes: int, policy: Policy, goes_on: bool = False) -> None:
         self._limit = limit_bytes
         self._policy = policy
+        self._goes_on = goes_on  # after a fault: rows are dropped and counted, and nothing is raised
         self._orders: deque[Order] = deque()
         self._changed = threading.Condition()
         self._bytes = 0
@@ -50,8 +52,8 @@ class Backlog:
                 self._changed.wait_for(lambda: self._fault is not None or not self._is_full(batch))
                 self.blocked_seconds += time.monotonic() - start
             self._raise()
-            if self._is_full(batch):
-                if self._policy == "error":
+            if self._fault is not None or self._is_full(batch):
+                if self._policy == "error" and self._fault is None:
                     raise MechlabError(
                         f"the recorder's queue is full ({self._bytes} of {self._limit} bytes wait); "
                         "record less often, raise limit_bytes, or choose the policy 'block' or 'drop'."
@@ -68,13 +70,18 @@ class Backlog:
         """Queue an order that takes no room."""
         with self._changed:
             self._raise()
-            self._orders.append(order)
-            self._changed.notify_all()
+            if self._fault is None:
+                self._orders.append(order)
+                self._changed.notify_all()
+            elif isinstance(order, Flush):
+                order.done.set()
 
     def take(self, *, timeout: float | None) -> Order | None:
-        """Return the next order, or None after `timeout` seconds."""
+        """Return the next order, or None after `timeout` seconds; after a fault the last one."""
         with self._changed:
-            self._changed.wait_for(lambda: bool(self._orders), timeout)
+            self._changed.wait_for(lambda: bool(self._orders) or self._fault is not None, timeout)
+            if self._fault is not None:
+                return Flush(threading.Event(), is_last=True)
             return self._orders.popleft() if self._orders else None
 
     @property
@@ -89,14 +96,21 @@ class Backlog:
             self._changed.notify_all()
 
     def fail(self, fault: MechlabError) -> None:
-        """Give everything up: whoever waits or comes later gets the fault."""
+        """Give everything up: whoever waits or comes later gets the fault, or goes on without recording."""
         with self._changed:
-            self._fault = fault
+            if self._goes_on and self._fault is None:
+                logging.getLogger(__name__).warning("%s The loop goes on without recording.", fault)
+            self._fault = self._fault or fault
             for order in self._orders:
                 if isinstance(order, Flush):
                     order.done.set()
             self._orders.clear()
             self._changed.notify_all()
+
+    @property
+    def fault(self) -> MechlabError | None:
+        """What ended the recording, if something did."""
+        return self._fault
 
     def check(self) -> None:
         """Raise the fault of the writer's thread, if there is one."""
@@ -107,5 +121,5 @@ class Backlog:
         return self._bytes > 0 and self._bytes + batch.nbytes > self._limit
 
     def _raise(self) -> None:
-        if self._fault is not None:
+        if self._fault is not None and not self._goes_on:
             raise MechlabError(str(self._fault)) from self._fault

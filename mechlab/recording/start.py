@@ -4,6 +4,8 @@ Source: docs/recording.md, "Resuming" and "Ranks".
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from mechlab.recording.format import PACKED, START_LOCK
 from mechlab.recording.items import read_items
 from mechlab.recording.manifest import MANIFEST, Log, append_line, create_manifest, mend_manifest
 from mechlab.recording.opened import opened
+from mechlab.recording.pack import lock_name
 from mechlab.recording.reader import Recording
 from mechlab.recording.reader import open as open_recording
 from mechlab.recording.segment import sync, writing
@@ -34,6 +37,14 @@ class Start:
     position: int  # committed segments that are alive
     forms: dict[str, Form] = field(default_factory=dict)
     items: tuple[Item, ...] = ()
+
+
+@contextmanager
+def locked(folder: Path, rank: int) -> Iterator[ExitStack]:
+    """Hold the lock of a rank's writer; the caller keeps it with `pop_all`."""
+    with writing(folder), ExitStack() as locks:
+        locks.enter_context(lock(folder / lock_name(rank), wait=False, what="recording"))
+        yield locks
 
 
 def check_free(folder: Path) -> None:

@@ -5,9 +5,8 @@ At most `flush_seconds` of rows are uncommitted while the disk keeps up. Source:
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, get_args
@@ -15,52 +14,48 @@ from typing import Any, get_args
 import numpy as np
 
 from mechlab.errors import MechlabError
-from mechlab.files import canonical_json, lock
+from mechlab.files import canonical_json
 from mechlab.recording.backlog import Backlog, Flush, Policy
 from mechlab.recording.commits import Commits
+from mechlab.recording.fault import OnFault, judged, note_end
 from mechlab.recording.form import Form, check_form
 from mechlab.recording.format import Column, stored
 from mechlab.recording.items import identity
 from mechlab.recording.manifest import append_line
-from mechlab.recording.pack import lock_name
 from mechlab.recording.pack import pack as pack_folder
-from mechlab.recording.segment import Batch, writing
-from mechlab.recording.start import Start, check_free, created, resumed
+from mechlab.recording.segment import Batch
+from mechlab.recording.start import Start, check_free, created, locked, resumed
+from mechlab.recording.statistics import Statistics
 from mechlab.specs import Item
 
 LIMIT_BYTES = 256 * 1024**2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statistics:
-    """What recording cost and what it lost, since this writer was made."""
-
-    rows: int  # accepted
-    bytes: int  # accepted, values and coordinates
-    segments: int  # committed
-    dropped_rows: int
-    dropped_batches: int
-    blocked_seconds: float  # the caller waited for room
-    append_seconds: float  # the caller spent in `append`, waiting included
-    longest_uncommitted_seconds: float  # from a row's append to its commit
-
-
 class Writer:
     """Writes one rank of a recording. Made by `create` or `resume`; a context manager.
 
-    Leaving the `with` block packs; leaving it by an exception only commits what was appended.
+    Leaving the `with` block packs; leaving it by an exception only commits what was appended. A fault of the
+    disk is raised by the next call, or with `on_fault="go-on"` logged once: rows are then counted as dropped.
     """
 
     def __init__(
-        self, start: Start, *, limit_bytes: int, policy: Policy, flush_seconds: float, locks: ExitStack
+        self,
+        start: Start,
+        *,
+        limit_bytes: int,
+        policy: Policy,
+        flush_seconds: float,
+        on_fault: OnFault,
+        locks: ExitStack,
     ) -> None:
-        if policy not in get_args(Policy) or limit_bytes < 1 or flush_seconds <= 0:
-            raise ValueError(f"policy {policy!r}, limit_bytes {limit_bytes}, flush_seconds {flush_seconds}")
+        is_known = policy in get_args(Policy) and on_fault in get_args(OnFault)
+        if not is_known or limit_bytes < 1 or flush_seconds <= 0:
+            raise ValueError(f"{policy=}, {on_fault=}, {limit_bytes=}, {flush_seconds=}")
         self._folder, self._rank = start.folder, start.rank
         self._locks = locks
         self._forms = dict(start.forms)
         self._table = list(start.items)
-        self._backlog = Backlog(limit_bytes=limit_bytes, policy=policy)
+        self._backlog = Backlog(limit_bytes=limit_bytes, policy=policy, goes_on=on_fault == "go-on")
         self._commits = Commits(
             self._backlog,
             start.folder,
@@ -85,19 +80,21 @@ class Writer:
         limit_bytes: int = LIMIT_BYTES,
         policy: Policy = "block",
         flush_seconds: float = 2.0,
+        on_fault: OnFault = "stop",
     ) -> "Writer":
         """Begin a recording in a new folder, or as another rank of the same recording.
 
         `attributes` are JSON values: run_id, spec and provenance become root attributes, all others facts.
         """
         check_free(folder)
-        with _locked(folder, rank) as locks:
+        with locked(folder, rank) as locks:
             start = created(folder, attributes=attributes, rank=rank)
             return cls(
                 start,
                 limit_bytes=limit_bytes,
                 policy=policy,
                 flush_seconds=flush_seconds,
+                on_fault=on_fault,
                 locks=locks.pop_all(),
             )
 
@@ -112,6 +109,7 @@ class Writer:
         limit_bytes: int = LIMIT_BYTES,
         policy: Policy = "block",
         flush_seconds: float = 2.0,
+        on_fault: OnFault = "stop",
     ) -> "Writer":
         """Go on after the first `position` segments of a rank and drop its later ones.
 
@@ -119,13 +117,14 @@ class Writer:
         """
         if attributes is None and not folder.is_dir():
             raise MechlabError(f"'{folder}' does not exist; give the folder of a recording.")
-        with _locked(folder, rank) as locks:
+        with locked(folder, rank) as locks:
             start = resumed(folder, position=position, rank=rank, attributes=attributes)
             return cls(
                 start,
                 limit_bytes=limit_bytes,
                 policy=policy,
                 flush_seconds=flush_seconds,
+                on_fault=on_fault,
                 locks=locks.pop_all(),
             )
 
@@ -135,13 +134,19 @@ class Writer:
         return self._commits.position
 
     @property
+    def fault(self) -> MechlabError | None:
+        """What ended the recording, if something did."""
+        return self._backlog.fault
+
+    @property
     def statistics(self) -> Statistics:
         """What recording cost and lost so far."""
+        lost = 0 if self.fault is None else self._rows - self._commits.rows
         return Statistics(
             rows=self._rows,
             bytes=self._bytes,
             segments=self._commits.segments,
-            dropped_rows=self._backlog.dropped_rows,
+            dropped_rows=self._backlog.dropped_rows + lost,
             dropped_batches=self._backlog.dropped_batches,
             blocked_seconds=self._backlog.blocked_seconds,
             append_seconds=self._append_seconds,
@@ -186,7 +191,8 @@ class Writer:
         """Add facts, JSON values, to the recording at once; a later fact of the same name wins."""
         self._backlog.check()
         canonical_json(facts)
-        append_line(self._folder, "facts", {"facts": facts})
+        with judged(self._backlog, self._folder):
+            append_line(self._folder, "facts", {"facts": facts})
 
     def commit(self) -> None:
         """Return when everything appended so far is durable."""
@@ -205,9 +211,10 @@ class Writer:
                 self._flushed(is_last=True)
             finally:
                 self._commits.join()
-            append_line(self._folder, "statistics", {"statistics": asdict(self.statistics)})
-        if pack and self._rank == 0:
-            pack_folder(self._folder)
+            note_end(self._folder, self.statistics, fault=self.fault)
+        if pack and self._rank == 0 and self.fault is None:
+            with judged(self._backlog, self._folder):
+                pack_folder(self._folder)
 
     def __enter__(self) -> "Writer":
         """Return the writer."""
@@ -278,11 +285,3 @@ class Writer:
         item = columns.get("item")
         if item is not None and self._table and rows and int(item.values.max()) >= len(self._table):
             raise ValueError(f"{key!r} names item {int(item.values.max())} of a table of {len(self._table)}")
-
-
-@contextmanager
-def _locked(folder: Path, rank: int) -> Iterator[ExitStack]:
-    """Hold the lock of a rank's writer; the caller keeps it with `pop_all`."""
-    with writing(folder), ExitStack() as locks:
-        locks.enter_context(lock(folder / lock_name(rank), wait=False, what="recording"))
-        yield locks
