@@ -40,7 +40,10 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
     "--record", type=click.Path(path_type=Path), help="Recording plan (YAML) followed during training."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--devices", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--devices", type=click.IntRange(1), default=1, show_default=True,
+    help="Processes on the CPU, or CUDA devices, that share each batch.",
+)  # fmt: skip
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of these options.")
 @out_option
 @cache_option

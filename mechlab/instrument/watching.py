@@ -1,4 +1,8 @@
-"""A recorder that follows a training: an observer of the loop that can be rewound to a checkpoint."""
+"""A recorder that follows a training: an observer of the loop that can be rewound to a checkpoint.
+
+On several devices each rank records its own images. What is of parameters is the same on all of them, so the
+first rank alone records it.
+"""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -8,25 +12,29 @@ import numpy as np
 from torch import nn
 
 from mechlab import systems
+from mechlab.errors import MechlabError
+from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.recorder import Recorder
 from mechlab.recording.writer import Writer
-from mechlab.specs import Item, RecordSpec
+from mechlab.specs import PlanEntry, RecordSpec
 from mechlab.train.loop import Step
 from mechlab.train.session import Plan
+from mechlab.train.world import World
+
+OF_PARAMETERS = ("gradient", "weight", "weight_delta")
 
 
 class Watch:
     """Follows the plan of a request while a run is trained; one recording holds all its tasks."""
 
-    def __init__(self, plan: Plan, module: nn.Module) -> None:
-        """Read the plan; hooks are attached when a task begins."""
-        assert plan.request.record is not None
-        self.module, self.run = module, plan.run
-        self.entries = read_plan(plan.request.record)
+    def __init__(self, plan: Plan, module: nn.Module, world: World, *, asked: Sequence[PlanEntry]) -> None:
+        """Take this rank's part of the entries `asked` for; hooks are attached when a task begins."""
+        self.module, self.run, self.world = module, plan.run, world
+        self.entries = rank_entries(asked, world)
         self.system = plan.spec.system
-        self.grid = plan.inputs.grid
-        spec = RecordSpec(evaluation=None, train=plan.spec.hash, plan=tuple(self.entries), split="train")
+        self.inputs, self.grid = plan.inputs, plan.inputs.grid
+        spec = RecordSpec(evaluation=None, train=plan.spec.hash, plan=tuple(asked), split="train")
         self.folder = plan.run.path / "recordings" / spec.hash
         self.attributes = {
             "run_id": plan.run.name,
@@ -36,18 +44,19 @@ class Watch:
         }
         self.writer: Writer | None = None
         self.recorder: Recorder | None = None
-        self.table: list[Item] = []
         self.offset = 0
         self.seconds = 0.0
 
-    def rewind(self, position: int, *, task: int, items: Sequence[Item]) -> None:
+    def rewind(self, position: int, *, task: int) -> None:
         """Begin or resume at a task: what stands after `position` is dropped."""
         if self.writer is None:
-            self.writer = Writer.resume(self.folder, position=position, attributes=self.attributes)
+            self.writer = Writer.resume(
+                self.folder, position=position, attributes=self.attributes, rank=self.world.rank
+            )
         self._detach()
-        self.offset = len(self.table)
-        self.table += items
-        self.writer.items(self.table)
+        tables = [self.inputs.fitting_items(earlier) for earlier in range(task + 1)]  # also where it resumes
+        self.offset = sum(len(table) for table in tables[:-1])
+        self.writer.items([item for table in tables for item in table])
         sites = import_module(f"{systems.catalog(self.system).__package__}.sites").sites(self.module)
         self.recorder = Recorder(self.module, self.entries, self.writer, sites=sites, grid=self.grid)
         self.recorder.__enter__()
@@ -59,7 +68,12 @@ class Watch:
         self.recorder.begin(step.step, items=items, stage=step.task, adapter=step.task, loss="training")
 
     def after_backward(self, step: Step) -> None:
-        """Gradients are read by the recorder's own hooks."""
+        """Read gradients again where backward left a rank's part of them; else the hooks have read them."""
+        assert self.recorder is not None
+        for _, tap in self.recorder.taps if self.world.size > 1 else ():
+            if isinstance(tap, GradientTap):
+                for name in tuple(tap.held):
+                    tap.take(name, tap.parameters[name])
 
     def after(self, step: Step) -> None:
         """Close the step."""
@@ -72,11 +86,11 @@ class Watch:
         self.writer.commit()
         return self.writer.position
 
-    def close(self) -> None:
-        """Take the hooks off and pack the recording."""
-        self._detach()
+    def close(self, *, is_complete: bool) -> None:
+        """Take the hooks off and bring everything to disk; the first rank packs a complete recording."""
+        self._detach(is_complete=is_complete)
         if self.writer is not None:
-            self.writer.close()
+            self.writer.close(pack=is_complete and self.world.rank == 0)
 
     def report(self) -> dict[str, Any]:
         """Return what following has cost: seconds in hooks, bytes, rows dropped."""
@@ -87,13 +101,21 @@ class Watch:
             "dropped": statistics.dropped_rows if statistics else 0,
         }
 
-    def _detach(self) -> None:
+    def _detach(self, *, is_complete: bool = True) -> None:
         if self.recorder is not None:
-            self.recorder.__exit__(None, None, None)
+            # What a broken training did not record is no mistake of the plan, and must not hide the fault.
+            self.recorder.__exit__(None if is_complete else MechlabError, None, None)
             self.seconds += self.recorder.statistics.seconds_in_hooks
             self.recorder = None
 
 
-def watch(plan: Plan, module: nn.Module) -> Watch:
-    """Return the observer that follows a request's recording plan."""
-    return Watch(plan, module)
+def watch(plan: Plan, module: nn.Module, world: World) -> Watch | None:
+    """Return the observer that follows a request's recording plan; None for a rank with nothing to record."""
+    assert plan.request.record is not None
+    asked = read_plan(plan.request.record)
+    return Watch(plan, module, world, asked=asked) if rank_entries(asked, world) else None
+
+
+def rank_entries(entries: Sequence[PlanEntry], world: World) -> list[PlanEntry]:
+    """Return what a rank records: the first all, the others what is of images."""
+    return [entry for entry in entries if world.rank == 0 or entry.quantity not in OF_PARAMETERS]

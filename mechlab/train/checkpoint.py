@@ -25,7 +25,7 @@ class Position:
     epoch: int  # epochs of this task that are done
     step: int  # optimiser steps of the whole run that are done
     losses: tuple[float, ...] = ()  # of this task so far
-    recorded: int = 0  # committed segments of the recording that is made during training
+    recorded: tuple[int, ...] = ()  # committed segments of the recording made during training, one a rank
 
 
 def save(
@@ -49,7 +49,7 @@ def save(
 def position(path: Path) -> Position:
     """Read where a checkpoint stands."""
     value: dict[str, Any] = read_json(path / "position.json")
-    return Position(**(value | {"losses": tuple(value["losses"])}))
+    return Position(**(value | {"losses": tuple(value["losses"]), "recorded": tuple(value["recorded"])}))
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

@@ -1,27 +1,83 @@
 """Where a training runs: the words of `--device` and `--devices`, through lightning.fabric."""
 
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
 import torch
+from jaxtyping import Shaped
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from torch import Tensor, distributed
 
 from mechlab.errors import MechlabError
 
 KNOWN = ("auto", "cpu", "cuda")
+# The first rank evaluates while the others wait for it, for hours if need be; a rank that fails is noticed
+# by the process that started them all, not by a clock.
+PATIENCE = timedelta(days=365)
 
 
-def fabric(device: str, *, devices: int = 1) -> Fabric:
-    """Return the Fabric of a device; a device that is absent is a sentence.
+def accelerator(device: str, *, devices: int = 1) -> str:
+    """Return "cpu" or "cuda"; a device that is absent is a sentence.
 
     Args:
         device: "auto" (CUDA where there is one), "cpu" or "cuda".
-        devices: how many; a MoLE-Flow run of this release uses one.
+        devices: how many; on the CPU each one is a process.
     """
     if device not in KNOWN:
         raise MechlabError(f"device '{device}' is unknown; give one of {', '.join(KNOWN)}.")
-    if device == "cuda" and not torch.cuda.is_available():
+    if devices < 1:
+        raise MechlabError(f"devices {devices} was asked for; give 1 or more.")
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if device == "cuda" and not there:
         raise MechlabError("device 'cuda' was asked for, but torch sees no CUDA device; give --device cpu.")
-    if devices != 1:
+    chosen = ("cuda" if there else "cpu") if device == "auto" else device
+    if chosen == "cuda" and devices > there:
         raise MechlabError(
-            f"devices {devices} was asked for; this release trains on one device: give --devices 1."
+            f"{devices} CUDA devices were asked for, but torch sees {there}; "
+            f"give --devices {there} or fewer, or --device cpu."
         )
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    return Fabric(accelerator=chosen, devices=1)
+    return chosen
+
+
+def fabric(device: str) -> Fabric:
+    """Return the Fabric of one device; a device that is absent is a sentence."""
+    return Fabric(accelerator=accelerator(device), devices=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """One rank of several, as `mechlab.train.world.World` asks for it."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def sum(self, values: Shaped[Tensor, "*any"]) -> Shaped[Tensor, "*any"]:
+        """Return the sum over ranks, on the device where `values` were; they are overwritten."""
+        there = values.to(self.device)  # nccl takes tensors of its device alone
+        distributed.all_reduce(there)
+        return there.to(values.device)
+
+
+def joined(device: str, *, rank: int, size: int, meeting: Path) -> Joined:
+    """Join a training as one of its ranks: gloo between processors, nccl between CUDA devices.
+
+    `meeting` is a file that the ranks find one another by; LOCAL_RANK is set by whoever started this process.
+    """
+    chosen = accelerator(device, devices=size)
+    if chosen == "cuda":
+        torch.cuda.set_device(rank)
+    distributed.init_process_group(
+        "nccl" if chosen == "cuda" else "gloo",
+        init_method=meeting.absolute().as_uri(),
+        rank=rank,
+        world_size=size,
+        timeout=PATIENCE,
+    )
+    # Fabric keeps the group that is there and chooses this rank's device. The environment is named, since
+    # inside a cluster's job Fabric would take the job's ranks for ours.
+    together = Fabric(accelerator=chosen, devices=size, strategy="ddp", plugins=LightningEnvironment())
+    together.launch()
+    return Joined(rank=together.global_rank, size=together.world_size, device=together.device)

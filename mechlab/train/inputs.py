@@ -85,6 +85,14 @@ class Inputs:
             self.loaded[key] = compute(self.dataset, items, self.extractor, root=self.cache / "features")
         return self.loaded[key]
 
+    def compute(self) -> None:
+        """Make the features of every class and split that are not in the cache yet."""
+        splits: tuple[Split, ...] = ("train", "test")
+        for names in self.tasks:
+            for name in names:
+                for split in splits:
+                    self.features(name, split)
+
     def fitting(self, task: int) -> Float[np.ndarray, "item row column dim"]:
         """Return the features of the normals that a task is trained on."""
         parts = []

@@ -1,6 +1,8 @@
 """The loop: one task's epochs over frozen features, with observers that see each step.
 
-Observers see; they never change. Source: design notes, "Training knows observers".
+Observers see; they never change. On several devices each rank runs this loop over its share of every batch
+and takes the step of the whole batch (`mechlab.train.world`).
+Source: design notes, "Training knows observers".
 """
 
 import math
@@ -16,6 +18,7 @@ from torch import nn
 from mechlab.errors import MechlabError
 from mechlab.train.determinism import order
 from mechlab.train.stage import Stage, Trainable, modules_of
+from mechlab.train.world import ALONE, World, batch_loss, share, sum_gradients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,8 @@ class Step:
     step: int  # of the whole run, from 0
     task: int
     epoch: int
-    items: Int[np.ndarray, " item"]  # indices into the task's training features
-    loss: float = math.nan  # nats a patch; known after the step
+    items: Int[np.ndarray, " item"]  # indices into the task's training features; on a rank, of its share
+    loss: float = math.nan  # of the whole batch, nats a patch; known after the step
     terms: dict[str, float] = field(default_factory=dict)
     learning_rate: float = math.nan
     gradient_norm: float = math.nan
@@ -34,14 +37,14 @@ class Step:
 
 @runtime_checkable
 class Observer(Protocol):
-    """What may watch a training: each method is called once a step."""
+    """What may watch a training: each method is called once a step in which the rank has an image."""
 
     def before(self, step: Step) -> None:
         """Called before the forward pass."""
         ...
 
     def after_backward(self, step: Step) -> None:
-        """Called when gradients are there and not yet clipped."""
+        """Called when the batch's gradients are there, of all ranks, and not yet clipped."""
         ...
 
     def after(self, step: Step) -> None:
@@ -88,8 +91,9 @@ def run_task(
     start: Progress,
     observers: Sequence[Observer],
     after_epoch: Callable[[Progress], None],
+    world: World = ALONE,
 ) -> Progress:
-    """Train one task from `start` to its last epoch; a loss that is not finite stops the run.
+    """Train one task from `start` to its last epoch; a loss that is not finite stops the run, on every rank.
 
     Raises:
         MechlabError: a loss that is not finite, with the step at which it appeared.
@@ -105,11 +109,13 @@ def run_task(
             fraction = rate(stage, step=epoch * per_epoch + index, steps_an_epoch=per_epoch)
             for group, base in zip(optimizer.param_groups, base_rates, strict=True):
                 group["lr"] = base * fraction
+            own = share(items, world)
             seen = Step(
-                step=step, task=task, epoch=epoch, items=items, learning_rate=base_rates[0] * fraction
+                step=step, task=task, epoch=epoch, items=own.items, learning_rate=base_rates[0] * fraction
             )
-            batch = torch.from_numpy(features[items]).to(device)
-            done = _one_step(system, module, batch, seen, optimizer, stage, observers)
+            batch = torch.from_numpy(features[own.items]).to(device)
+            watching = () if own.is_empty else observers
+            done = _one_step(system, batch, seen, optimizer, stage, watching, world=world, weight=own.weight)
             losses.append(done.loss)
             step += 1
         after_epoch(Progress(epoch=epoch + 1, step=step, losses=tuple(losses)))
@@ -124,31 +130,34 @@ def _initial(optimizer: torch.optim.Optimizer, stage: Stage) -> list[dict[str, f
 
 def _one_step(
     system: Trainable,
-    module: nn.Module,
     batch: Float[torch.Tensor, "batch row column dim"],
     seen: Step,
     optimizer: torch.optim.Optimizer,
     stage: Stage,
     observers: Sequence[Observer],
+    *,
+    world: World,
+    weight: float,
 ) -> Step:
     for observer in observers:
         observer.before(seen)
     optimizer.zero_grad(set_to_none=True)
     loss = system.loss(batch, task=seen.task)
-    value = float(loss.total.detach())
+    value, terms = batch_loss(world, loss, weight=weight)
     if not math.isfinite(value):
         raise MechlabError(
             f"the loss is {value} at step {seen.step} (task {seen.task}, epoch {seen.epoch}); "
             "lower the learning rate or check the features."
         )
-    loss.total.backward()  # type: ignore[no-untyped-call]
+    # Weighted before backward, so that what hooks see of a row is its part of the whole batch's gradient.
+    (loss.total if world.size == 1 else loss.total * weight).backward()  # type: ignore[no-untyped-call]
+    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    sum_gradients(world, held)
     for observer in observers:
         observer.after_backward(seen)
-    held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     limit = math.inf if stage.clip_norm is None else stage.clip_norm
     norm = float(nn.utils.clip_grad_norm_(held, limit))
     optimizer.step()
-    terms = {name: float(term.detach()) for name, term in loss.terms.items()}
     done = Step(step=seen.step, task=seen.task, epoch=seen.epoch, items=seen.items, loss=value, terms=terms,
                 learning_rate=seen.learning_rate, gradient_norm=norm)  # fmt: skip
     for observer in observers:

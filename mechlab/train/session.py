@@ -1,7 +1,11 @@
-"""One training from request to summary: features, stages, checkpoints, evaluations; resumable."""
+"""One training from request to summary: features, stages, checkpoints, evaluations; resumable.
+
+On several devices this process makes the features and starts one process a rank, whose first one writes.
+"""
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -18,11 +22,13 @@ from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unus
 from mechlab.specs import EvalSpec, TrainSpec, validated
 from mechlab.train import determinism, evaluation
 from mechlab.train.checkpoint import load_weights
-from mechlab.train.devices import fabric
+from mechlab.train.devices import accelerator, fabric
 from mechlab.train.inputs import Inputs
+from mechlab.train.launch import launch
 from mechlab.train.matrix import accuracy_matrix, forgetting, scores_identical
 from mechlab.train.stage import Trainable, modules_of
 from mechlab.train.tasks import TaskTraining
+from mechlab.train.world import ALONE, World, meet
 
 Report = Callable[[str], None]
 
@@ -67,6 +73,7 @@ def resolve(request: TrainRequest) -> Plan:
         seed=request.seed,
         epochs=parts["epochs"],
         batch_size=parts["batch_size"],
+        world_size=request.devices,
     )
     run = RunFolder.of(request.out, spec)
     return Plan(request=request, spec=spec, inputs=inputs, parts=parts, evaluation=scored, run=run)
@@ -102,44 +109,70 @@ def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
     if run.is_finished:
         report(f"{run.name} is already trained; reading its summary")
         return run.summary()
-    with lock(run.path / "lock", wait=False, what="run"):
-        sweep_parts(run.path)
-        run.create(plan.spec, request=request, provenance=determinism.provenance())
-        device = fabric(request.device, devices=request.devices).device
-        stages = _train_tasks(plan, device=device, report=report)
-        summary = summarise(plan, stages, seconds=time.monotonic() - begun)
-        write_json(run.path / "summary.json", summary)
-    return summary
+    if request.devices == 1:
+        _train(plan, ALONE, device=fabric(request.device).device, begun=begun, report=report)
+    else:
+        accelerator(request.device, devices=request.devices)
+        plan.inputs.compute()
+        launch(request, run=run.path, spent=time.monotonic() - begun, report=report)
+    return run.summary()
 
 
-def _train_tasks(plan: Plan, *, device: torch.device, report: Report) -> list[dict[str, Any]]:
+def train_rank(
+    request: TrainRequest, world: World, *, device: torch.device, spent: float, report: Report
+) -> None:
+    """Train as one rank; the first leaves the summary. `spent` are the seconds that went before."""
+    begun = time.monotonic() - spent
+    determinism.settle(seed=request.seed, threads=request.threads)
+    heard = report if world.rank == 0 else silent
+    _train(resolve(request), world, device=device, begun=begun, report=heard)
+
+
+def _train(plan: Plan, world: World, *, device: torch.device, begun: float, report: Report) -> None:
+    run, is_first = plan.run, world.rank == 0
+    with lock(run.path / "lock", wait=False, what="run") if is_first else nullcontext():
+        if is_first:
+            sweep_parts(run.path)
+            run.create(plan.spec, request=plan.request, provenance=determinism.provenance())
+        meet(world)  # the others look for checkpoints in a folder that is swept
+        stages = _train_tasks(plan, world, device=device, report=report)
+        if is_first:
+            summary = summarise(plan, stages, seconds=time.monotonic() - begun)
+            write_json(run.path / "summary.json", summary)
+
+
+def _train_tasks(plan: Plan, world: World, *, device: torch.device, report: Report) -> list[dict[str, Any]]:
     run, inputs = plan.run, plan.inputs
     done = len(run.checkpoints())
     report(f"{run.name}: {len(inputs.tasks)} tasks" + (f", resuming after task {done - 1}" if done else ""))
     system = build(plan, tasks=done)
     module = modules_of(system).to(device)
     training = TaskTraining(plan.inputs, run, system, seed=plan.spec.seed, device=device, report=report,
-                            watchers=watchers(plan, module))  # fmt: skip
-    documents = []
+                            watchers=watchers(plan, module, world), world=world)  # fmt: skip
+    documents, is_complete = [], False
     try:
         for task in range(len(inputs.tasks)):
             if task >= done:
                 training.run_task(task)
             elif task == done - 1:
                 training.restore(task)
+            if world.rank > 0:
+                continue
             documents.append(_evaluated(plan, system, stage=task, device=device, is_loaded=task >= done - 1))
             _told(report, documents[-1], inputs.tasks[: task + 1])
+        is_complete = True
     finally:
-        training.close()
+        training.close(is_complete=is_complete)
     return documents
 
 
-def watchers(plan: Plan, module: nn.Module) -> Sequence[Any]:
+def watchers(plan: Plan, module: nn.Module, world: World) -> Sequence[Any]:
     """Return the recorder that a request asks for; found by name, since training knows only observers."""
     if plan.request.record is None:
         return ()
     watch = import_module("mechlab.instrument.watching").watch
-    return (watch(plan, module),)
+    found = watch(plan, module, world)
+    return () if found is None else (found,)
 
 
 def _evaluated(

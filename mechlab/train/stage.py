@@ -63,7 +63,10 @@ class Trainable(Protocol):
         ...
 
     def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Loss:
-        """Return the loss of a batch."""
+        """Return the loss of a batch: a mean over its images, whatever each image gives.
+
+        So a batch's loss is the weighted sum of its parts' losses, which is what several devices rely on.
+        """
         ...
 
     def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:

@@ -1,9 +1,14 @@
-"""The training of one task of a run: stage, loop, fingerprint, checkpoint, log; resumable within."""
+"""The training of one task of a run: stage, loop, fingerprint, checkpoint, log; resumable within.
+
+On several devices every rank trains; the first one alone writes, and the others wait for it where they would
+read what it writes. Each rank has its own part of a recording.
+"""
 
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +24,7 @@ from mechlab.train.checkpoint import Position
 from mechlab.train.inputs import Inputs
 from mechlab.train.loop import Observer, Progress, Step, run_task
 from mechlab.train.stage import Stage, Trainable, modules_of
+from mechlab.train.world import ALONE, World, first_says, gathered, meet, refuse_disagreement
 
 EVERY_SECONDS = 30.0  # at most so much training is lost within a task
 
@@ -86,9 +92,11 @@ class TaskTraining:
         device: torch.device,
         report: Callable[[str], None],
         watchers: Sequence[Any] = (),
+        world: World = ALONE,
     ) -> None:
-        """Bind a run to its system; `watchers` are observers with `position`, `rewind` and `close`."""
-        self.inputs, self.run, self.system = inputs, run, system
+        """Bind a run to its system; `watchers` are observers with `commit`, `rewind` and `close`."""
+        self.inputs, self.run, self.system, self.world = inputs, run, system, world
+        self.is_first = world.rank == 0
         self.seed, self.device, self.report, self.watchers = seed, device, report, watchers
         self.inside = run.path / "checkpoints" / "in_progress"
         self.log: Log | None = None
@@ -117,6 +125,8 @@ class TaskTraining:
         self._finish(task, stage, before=before, end=end, features=features)
 
     def _before(self, task: int) -> dict[str, str]:
+        if not self.is_first:
+            return {}
         file = self.run.path / "stages" / f"{task}.json"
         if file.exists() and self.inside.exists():
             return dict(read_json(file)["before"])
@@ -125,19 +135,25 @@ class TaskTraining:
         return before
 
     def _start(self, task: int, optimizer: torch.optim.Optimizer) -> Progress:
-        recorded = checkpoint.position(self.run.checkpoint(task - 1)).recorded if task else 0
+        recorded = checkpoint.position(self.run.checkpoint(task - 1)).recorded if task else ()
         start = Progress(step=self.step)
         if self.inside.exists() and (position := checkpoint.position(self.inside)).task == task:
             checkpoint.load_weights(self.inside, modules_of(self.system))
             checkpoint.load_state(self.inside, optimizer)
             start = Progress(epoch=position.epoch, step=position.step, losses=position.losses)
             recorded = position.recorded
-        for watcher in self.watchers:
-            watcher.rewind(recorded, task=task, items=self.inputs.fitting_items(task))
+        self._rewind(recorded[self.world.rank] if recorded else 0, task=task)
         return start
 
+    def _rewind(self, position: int, *, task: int) -> None:
+        for rank in range(self.world.size):
+            if rank == self.world.rank:  # in turn: a rank that reads the manifest sees no other one's rewind
+                for watcher in self.watchers:
+                    watcher.rewind(position, task=task)
+            meet(self.world)
+
     def _open_log(self, step: int) -> None:
-        if self.log is None:
+        if self.log is None and self.is_first:
             self.log = Log(self.run, step=step)
 
     def _loop(
@@ -149,19 +165,16 @@ class TaskTraining:
         start: Progress,
     ) -> Progress:
         saved = time.monotonic()
-        assert self.log is not None
-        log = self.log
-        observers: list[Observer] = [log, *self.watchers]
+        observers: list[Observer] = [*([self.log] if self.log is not None else []), *self.watchers]
 
         def after_epoch(progress: Progress) -> None:
             nonlocal saved
             mean = sum(progress.losses[-max(1, len(progress.losses) // progress.epoch) :])
             mean /= max(1, len(progress.losses) // progress.epoch)
             self.report(f"  task {task} epoch {progress.epoch}/{stage.epochs}: loss {mean:.3f} nats a patch")
-            if progress.epoch < stage.epochs and time.monotonic() - saved > EVERY_SECONDS:
-                log.commit()
-                position = self._position(task, progress)
-                checkpoint.save(self.inside, modules_of(self.system), position=position, optimizer=optimizer)
+            is_due = progress.epoch < stage.epochs and time.monotonic() - saved > EVERY_SECONDS
+            if first_says(self.world, is_due):
+                self._save(self.inside, self._position(task, progress), optimizer)
                 saved = time.monotonic()
 
         return run_task(
@@ -175,10 +188,16 @@ class TaskTraining:
             start=start,
             observers=observers,
             after_epoch=after_epoch,
+            world=self.world,
         )
 
+    def _save(self, path: Path, position: Position, optimizer: torch.optim.Optimizer | None) -> None:
+        if self.log is not None:
+            self.log.commit()
+            checkpoint.save(path, modules_of(self.system), position=position, optimizer=optimizer)
+
     def _position(self, task: int, progress: Progress) -> Position:
-        recorded = sum(watcher.commit() for watcher in self.watchers)
+        recorded = gathered(self.world, sum(watcher.commit() for watcher in self.watchers))
         return Position(
             task=task, epoch=progress.epoch, step=progress.step, losses=progress.losses, recorded=recorded
         )
@@ -192,22 +211,31 @@ class TaskTraining:
         end: Progress,
         features: Float[np.ndarray, "item row column dim"],
     ) -> None:
+        refuse_disagreement(self.world, modules_of(self.system))
+        if self.is_first:
+            self._keep_fingerprint(task, stage, before=before, end=end)
+        self.system.finish_task(task, features)
+        self._save(self.run.checkpoint(task), self._position(task, end), None)
+        self.step = end.step
+        if self.is_first:
+            remove_folder(self.inside)
+        meet(self.world)  # the next task begins with reading what the first rank has just written
+
+    def _keep_fingerprint(self, task: int, stage: Stage, *, before: dict[str, str], end: Progress) -> None:
         module = modules_of(self.system)
         print_ = scopes.fingerprint(module, stage, task=task, before=before, losses=end.losses)
         print_.check()
         file = self.run.path / "fingerprint.json"
         earlier: tuple[StageFingerprint, ...] = fingerprint.load(file)[:task] if file.exists() else ()
         fingerprint.save((*earlier, print_), file)
-        self.system.finish_task(task, features)
-        assert self.log is not None
-        self.log.commit()
-        checkpoint.save(self.run.checkpoint(task), module, position=self._position(task, end), optimizer=None)
-        self.step = end.step
-        remove_folder(self.inside)
 
-    def close(self) -> None:
-        """Close the log and the watchers, also after an error."""
+    def close(self, *, is_complete: bool) -> None:
+        """Close log and watchers, also after an error; the first rank packs a complete recording."""
         if self.log is not None:
             self.log.close()
+        if is_complete and self.is_first:
+            meet(self.world)  # packing needs what the others have closed
         for watcher in self.watchers:
-            watcher.close()
+            watcher.close(is_complete=is_complete)
+        if is_complete and not self.is_first:
+            meet(self.world)

@@ -1,4 +1,9 @@
-"""A system small enough to reason about: one weight a task, one that only the first task trains."""
+"""A system small enough to reason about, and ranks that are threads of one process.
+
+The system has one weight a task, and one that only the first task trains.
+"""
+
+import threading
 
 import pytest
 import torch
@@ -53,3 +58,45 @@ def toy():
 @pytest.fixture
 def features(rng):
     return rng.normal(1.0, 1.0, (10, 2, 2, 4)).astype("float32")
+
+
+class Thread:
+    """One rank among threads that sum in the order of ranks."""
+
+    def __init__(self, rank, size, table, gate):
+        self.rank, self.size, self.table, self.gate = rank, size, table, gate
+
+    def sum(self, values):
+        self.table[self.rank] = values.clone()
+        self.gate.wait()
+        total = sum(self.table[rank] for rank in range(self.size))
+        self.gate.wait()
+        return total
+
+
+def on_threads(size, work):
+    """Return what `work(world)` gives on each of `size` ranks; the first fault is raised."""
+    table, gate = {}, threading.Barrier(size, timeout=60)
+    found, faults = {}, {}
+
+    def run(rank):
+        try:
+            found[rank] = work(Thread(rank, size, table, gate))
+        except BaseException as fault:
+            faults[rank] = fault
+            gate.abort()
+
+    threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for fault in sorted(faults.values(), key=lambda one: isinstance(one, threading.BrokenBarrierError)):
+        raise fault
+    return [found[rank] for rank in range(size)]
+
+
+@pytest.fixture
+def together():
+    """Run `work(world)` as each of `size` ranks."""
+    return on_threads

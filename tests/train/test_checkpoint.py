@@ -10,7 +10,7 @@ from mechlab.train.checkpoint import Position
 
 def saved(toy, path):
     toy.add_task(0)
-    position = Position(task=0, epoch=1, step=3, losses=(0.1, 0.2), recorded=7)
+    position = Position(task=0, epoch=1, step=3, losses=(0.1, 0.2), recorded=(7, 5))
     checkpoint.save(path, toy, position=position, optimizer=None)
     return position
 

@@ -107,7 +107,7 @@ def test_images_that_changed_since_training_are_noticed(small_request, small_run
         ({"root": Path("nowhere")}, "nowhere"),
         ({"backbone": "resnet1888", "weights": "random-0"}, "resnet18"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
-        ({"devices": 2}, "give --devices 1"),
+        ({"devices": 0}, "devices 0 was asked for; give 1 or more"),
     ],
     ids=lambda value: str(value)[:40],
 )
