@@ -95,8 +95,8 @@ def similarity(recording: Recording, one: Side, other: Side) -> float:
 
 def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> Evidence:
     """Return one row, a training: CKA and its null; tables hold sites, classes and pairs of adapters."""
-    keys = chosen_sites(SITES, sites)
-    seed = int(training(recording)["seed"])
+    keys = chosen_sites(SITES, sites, recording=recording, several=("blocks",))
+    seed = int(training(recording, needs="the adapters of two tasks")["seed"])
     layers: list[dict[str, Any]] = []
     for key in dict.fromkeys([keys["latent"], *recording.keys(keys["blocks"])]):
         for names, one, other in _pairs(recording, key):

@@ -22,7 +22,7 @@ from mechlab.stats.permutation import holm
 from mechlab.stats.spectrum import energy_at, energy_rank, random_energy_rank, singular_values
 from mechlab.study.decision import decide, describe
 from mechlab.study.plan import Arm, Recorded, Study
-from mechlab.study.replicates import chosen_sites, replicate_means, training
+from mechlab.study.replicates import chosen_sites, replicate_means, trained_once
 
 HYPOTHESIS = "Fine-tuning moves each layer in far fewer directions than a random change would."
 ID = "P8"
@@ -73,14 +73,14 @@ def rank_ratio(delta: Float[np.ndarray, "fan_out fan_in"], *, energy: float) -> 
 
 def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> Evidence:
     """Return one row, a training: the mean ratio over its layers; tables hold the layers."""
-    keys = chosen_sites(SITES, sites)
-    seed = int(training(recording)["seed"])
+    keys = chosen_sites(SITES, sites, recording=recording, several=("delta", "weight"))
+    seed = trained_once(recording)
     layers: list[dict[str, Any]] = []
     spectra: list[dict[str, Any]] = []
     draws: list[np.ndarray] = []
     for key in _matrices(recording, keys["delta"]):
         delta, stage = _last(recording, key)
-        if not stage:
+        if stage == 0 and recording[key].axes[0] == "stage":
             raise MechlabError(
                 f"'{recording.name}' was recorded after the first task, before any fine-tuning; "
                 "record the checkpoint after the second task or a later one."
@@ -120,7 +120,8 @@ def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> 
 
 def _matrices(recording: Recording, pattern: str) -> list[str]:
     """Return the keys of matrices that a pattern selects; MechlabError for none."""
-    keys = [key for key in recording.keys(pattern) if recording[key].axes == ("stage", "fan_out", "fan_in")]
+    forms = {(growing, "fan_out", "fan_in") for growing in ("stage", "step")}
+    keys = [key for key in recording.keys(pattern) if recording[key].axes in forms]
     if not keys:
         raise MechlabError(
             f"'{recording.name}' has no matrices under '{pattern}'; record weight_delta of the layers."
@@ -129,8 +130,8 @@ def _matrices(recording: Recording, pattern: str) -> list[str]:
 
 
 def _last(recording: Recording, key: str) -> tuple[np.ndarray, int]:
-    """Return a matrix after the last recorded task, and the number of that task."""
-    stages = recording[key].coordinates["stage"]
+    """Return a matrix after the last recorded task, or step of a foreign training, and its number."""
+    stages = recording[key].coordinates[recording[key].axes[0]]
     row = int(np.argmax(stages))
     return recording[key][row].astype(np.float64), int(stages[row])
 

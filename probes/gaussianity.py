@@ -23,6 +23,7 @@ from mechlab.stats import normality
 from mechlab.stats.clustered_normality import ImageDistances, simulated_null
 from mechlab.stats.permutation import holm
 from mechlab.study.decision import needed, side, span
+from mechlab.study.places import by_place, channel_axis
 from mechlab.study.plan import Arm, Recorded, Study
 from mechlab.study.replicates import Pick, chosen_sites, image_rows, replicate_means, task_names
 
@@ -68,12 +69,7 @@ def unit_directions(dim: int, *, count: int, seed: int) -> Float[np.ndarray, "di
 
 def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> Evidence:
     """Return one row an image, its jackknife values of the marginal and the sliced W2²; and tables a task."""
-    key = chosen_sites(SITES, sites)["latent"]
-    if recording[key].axes[1:] != ("row", "column", "dim"):
-        raise MechlabError(
-            f"'{key}' of '{recording.name}' has axes {', '.join(recording[key].axes)}; "
-            "choose a latent with axes item, row, column, dim."
-        )
+    key = chosen_sites(SITES, sites, recording=recording)["latent"]
     items, (rows,) = image_rows(recording, [Pick(key=key)], normal_only=True)
     tasks = task_names(recording)
     task_of = np.array([tasks[recording.items[item].class_name] for item in items])
@@ -107,18 +103,23 @@ def _read(
     recording: Recording, key: str, rows: np.ndarray, *, task: str
 ) -> tuple[ImageDistances, np.ndarray]:
     """Return the sums of a task's images along coordinates and directions, and a sample of patches."""
-    _, row, column, dim = recording[key].shape
+    channel = channel_axis(recording[key].axes)
+    if channel is None:
+        raise MechlabError(
+            f"'{key}' of '{recording.name}' has axes {', '.join(recording[key].axes)}; choose a latent with "
+            "items first and one axis of channels, 'dim' or 'channel'."
+        )
+    dim = recording[key].shape[channel]
     if len(rows) < 3:
         raise MechlabError(
             f"task '{task}' has {len(rows)} normal images in '{recording.name}'; record 3 or more."
         )
     directions = unit_directions(dim, count=DIRECTIONS, seed=0)
     distances = ImageDistances(images=len(rows), directions=dim + DIRECTIONS)
-    every = max(1, len(rows) * row * column // _ROWS)
+    every = max(1, len(rows) * int(np.prod(recording[key].shape[1:])) // dim // _ROWS)
     sample = []
     for start in range(0, len(rows), _CHUNK):
-        chunk = recording[key][rows[start : start + _CHUNK]].astype(np.float64)
-        patches = chunk.reshape(len(chunk), row * column, dim)
+        patches = by_place(recording[key][rows[start : start + _CHUNK]], channel=channel)
         if not np.isfinite(patches).all():
             raise MechlabError(
                 f"'{key}' of '{recording.name}' is not finite everywhere; record it as float32."

@@ -89,7 +89,7 @@ def main_loss(losses: Mapping[str, TailLoss]) -> str:
 
 def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> Evidence:
     """Return one row an image: the tail's share under each loss, and what the weights alone predict."""
-    keys = chosen_sites(SITES, sites)
+    keys = chosen_sites(SITES, sites, recording=recording)
     found = recording[keys["contribution"]].coordinates.get("loss", np.array([], dtype=np.str_))
     losses = {str(name): TailLoss.named(str(name)) for name in np.unique(found)}
     main = main_loss(losses)

@@ -100,7 +100,7 @@ def largest_by_chance(
 
 def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> Evidence:
     """Return one row an image: its statistics, its label and, where recorded, its score."""
-    keys = chosen_sites(SITES, sites)
+    keys = chosen_sites(SITES, sites, recording=recording)
     scored = keys["score"] in recording.keys("*")
     names = (*STATISTICS, "score") if scored else STATISTICS
     items, rows = image_rows(recording, [Pick(key=keys[name]) for name in names])

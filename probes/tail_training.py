@@ -81,7 +81,7 @@ def log_steepness(
 
 def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> Evidence:
     """Return one row, a training: its steepness under its own loss and under the mean loss."""
-    keys = chosen_sites(SITES, sites)
+    keys = chosen_sites(SITES, sites, recording=recording)
     own, ratio = own_loss(recording, keys["contribution"])
     names = list(dict.fromkeys([own, "mean"]))
     picks = [Pick(key=keys["score"]), *(Pick(key=keys["contribution"], loss=name) for name in names)]
@@ -124,7 +124,7 @@ def own_loss(recording: Recording, key: str) -> tuple[str, float]:
     A training with the mean loss is asked about the tail of the other recorded loss. MechlabError when the
     training's loss was not recorded.
     """
-    parts = training(recording)["parts"]
+    parts = training(recording, needs="the loss it was trained with")["parts"]
     weight = float(parts.get("tail_weight", 0.0))
     found = recording[key].coordinates.get("loss", np.array([], dtype=np.str_))
     losses = {str(name): TailLoss.named(str(name)) for name in np.unique(found)}

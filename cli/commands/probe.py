@@ -23,7 +23,7 @@ from cli.console import (
 @click.option("--dry-run", is_flag=True, help="Print the plan: runs, recordings, decision rule; run nothing.")
 @click.option("--seeds", type=click.IntRange(1), help="Seeds a arm, with --train; default: the plan's.")
 @click.option(
-    "--site", "sites", multiple=True, metavar="ROLE=KEY", help="Read a role from another recorded quantity."
+    "--site", "sites", multiple=True, metavar="ROLE=PATTERN", help="Read a role from this quantity."
 )
 @click.option(
     "--jobs", "processes", type=click.IntRange(1), default=2, show_default=True, help="Runs at a time."

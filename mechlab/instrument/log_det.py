@@ -9,13 +9,13 @@ has the node's name, or the module's path where the node was given none.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mechlab.errors import MechlabError
+from mechlab.instrument.graph_nodes import node_names
 from mechlab.instrument.sink import LEADING
 from mechlab.instrument.sites import Site, element, find_sites
 from mechlab.instrument.tap import Target, key_of, remove_all
@@ -79,37 +79,11 @@ class LogDetTap:
 
 
 def _sites(target: Target) -> tuple[Site, ...]:
-    """Return the sites of an entry: nodes of a graph by name or module, named sites, or modules."""
-    nodes, pattern = node_names(target.model), target.entry.site
-    named = [path for path, name in nodes.items() if fnmatchcase(name, pattern)]
-    if not named:
-        found = find_sites(target.model, pattern, quantities=("log_det",), named=target.sites)
-        named = [site.module for site in found if site.module in nodes and site not in target.sites]
-        if not named:  # no graph, or the whole of one
-            return tuple(site if site in target.sites else replace(site, output=1) for site in found)
-    return tuple(Site(name=nodes[path], module=path, quantity="log_det", output=1) for path in named)
-
-
-def node_names(model: nn.Module) -> dict[str, str]:
-    """Return module path -> name of the nodes of every FrEIA graph in a model, told by what it holds."""
-    paths = {id(module): path for path, module in model.named_modules()}
-    found: dict[str, str] = {}
-    for graph_path, graph in model.named_modules():
-        if not (hasattr(graph, "node_list") and hasattr(graph, "module_list")):
-            continue
-        nodes = [node for node in graph.node_list if getattr(node, "module", None) is not None]
-        names = [_given_name(node) for node in nodes]
-        for node, name in zip(nodes, names, strict=True):
-            path = paths[id(node.module)]
-            is_own = name is not None and names.count(name) == 1
-            found[path] = f"{graph_path}.{name}".removeprefix(".") if is_own else path
-    return found
-
-
-def _given_name(node: Any) -> str | None:  # noqa: ANN401 - a node of a graph is no module
-    """Return the name that a node was given; None for one that FrEIA made of its address."""
-    name = str(node.name)
-    return None if name == hex(id(node))[-6:] or "/" in name else name
+    """Return the sites of an entry; of the modules of a graph only its nodes, which alone give a log-det."""
+    found = find_sites(target.model, target.entry.site, quantities=("log_det",), named=target.sites)
+    nodes = node_names(target.model)
+    inside = tuple(site for site in found if site.module in nodes)
+    return tuple(site if site in target.sites else replace(site, output=1) for site in inside or found)
 
 
 def term(site: Site, output: Any) -> Tensor:  # noqa: ANN401 - a module may return anything

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mechlab.errors import MechlabError, unknown
+from mechlab.instrument.graph_nodes import node_names
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -42,7 +43,8 @@ def find_sites(
 ) -> tuple[Site, ...]:
     """Return the sites that a pattern selects; a pattern that selects none is a MechlabError.
 
-    Named sites come first, and only those of one of `quantities` are taken; then the model's modules.
+    Named sites come first, and only those of one of `quantities` are taken; then the model's modules, of
+    which the nodes of a FrEIA graph have the name of their node.
     """
     sites = tuple(named)
     chosen = tuple(site for site in sites if fnmatchcase(site.name, pattern))
@@ -60,10 +62,13 @@ def find_sites(
             )
     if fitting:
         return fitting
-    found = _matching(modules, pattern)
+    names = {path: path for path in modules} | node_names(model)
+    chosen_paths = set(_matching(modules, pattern))
+    chosen_paths |= {path for path, name in names.items() if name and fnmatchcase(name, pattern)}
+    found = [path for path in names if path in chosen_paths]
     if not found:
-        raise _unknown("site", pattern, [site.name for site in sites] + list(modules))
-    return tuple(Site(name=path, module=path, quantity=quantities[0]) for path in found)
+        raise _unknown("site", pattern, [site.name for site in sites] + list(names.values()))
+    return tuple(Site(name=names[path], module=path, quantity=quantities[0]) for path in found)
 
 
 def find_layers(model: nn.Module, pattern: str) -> dict[str, Layer]:

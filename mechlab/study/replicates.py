@@ -15,6 +15,8 @@ from jaxtyping import Float, Int
 from mechlab.errors import MechlabError, unknown
 from mechlab.recording import Recording
 
+_SHOWN = 6
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pick:
@@ -25,26 +27,69 @@ class Pick:
     adapter: int | None = None
 
 
-def chosen_sites(defaults: Mapping[str, str], sites: Mapping[str, str] | None) -> dict[str, str]:
+def chosen_sites(
+    defaults: Mapping[str, str],
+    sites: Mapping[str, str] | None,
+    *,
+    recording: Recording | None = None,
+    several: Sequence[str] = (),
+) -> dict[str, str]:
     """Return role -> key of a recording, with the user's choices in place of the defaults.
 
-    Raises MechlabError for a role that the probe does not have.
+    With a `recording`, a choice may be a pattern of exactly one key; roles in `several` stay patterns.
+    Raises MechlabError for a role that the probe does not have, and for a pattern of no or several keys.
     """
     for role in sites or {}:
         if role not in defaults:
             raise unknown("role of a site", role, defaults)
-    return {**defaults, **(sites or {})}
+    keys = dict(sites or {})
+    if recording is not None:
+        keys |= {role: one_key(recording, key) for role, key in keys.items() if role not in several}
+    return {**defaults, **keys}
 
 
-def training(recording: Recording) -> dict[str, Any]:
-    """Return the TrainSpec of the recorded run as JSON; a foreign model is a MechlabError."""
+def one_key(recording: Recording, pattern: str) -> str:
+    """Return the key that a pattern selects; MechlabError unless it is exactly one."""
+    if pattern in recording:
+        return pattern
+    found = recording.keys(pattern)
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(list(found or recording.keys())[:_SHOWN])
+    rest = len(found or recording.keys()) - _SHOWN
+    named += f" and {rest} more" if rest > 0 else ""
+    if found:
+        raise MechlabError(
+            f"'{pattern}' matches {len(found)} keys of recording '{recording.name}' ({named}); choose one."
+        )
+    raise MechlabError(
+        f"no key of recording '{recording.name}' matches '{pattern}'; it holds {named or 'none'}."
+    )
+
+
+def training(recording: Recording, *, needs: str = "its training") -> dict[str, Any]:
+    """Return the TrainSpec of the recorded run as JSON; a foreign model is a MechlabError.
+
+    `needs` names what the probe reads from it.
+    """
     train = _train(recording)
     if train is None:
         raise MechlabError(
-            f"recording '{recording.name}' does not say how its model was trained; "
-            "give one that mechlab made of its own run."
+            f"recording '{recording.name}' does not say how its model was trained, and this probe needs "
+            f"{needs}; give one that mechlab made of its own run."
         )
     return train
+
+
+def trained_once(recording: Recording) -> int | str:
+    """Return what tells one training from another: the seed, or for a foreign model the recording's own id.
+
+    That recordings of foreign models come from independent trainings is the caller's statement.
+    """
+    train = _train(recording)
+    if train is not None:
+        return int(train["seed"])
+    return str(recording.attributes["run_id"] or recording.path)
 
 
 def task_names(recording: Recording) -> dict[str, str]:
@@ -64,6 +109,11 @@ def image_rows(
     """
     found = [_rows(recording, pick) for pick in picks]
     items = reduce(np.intersect1d, [item for item, _ in found])
+    if len(items) and items.max() >= len(recording.items):
+        raise MechlabError(
+            f"recording '{recording.name}' names item {items.max()} of a table of {len(recording.items)}; "
+            "say which images they are: mechlab.record(..., items=[...]), or Writer.items."
+        )
     if normal_only:
         items = items[[recording.items[index].label == 0 for index in items]]
     if not len(items):
@@ -92,7 +142,8 @@ def _rows(recording: Recording, pick: Pick) -> tuple[np.ndarray, np.ndarray]:
     coordinates = recording[pick.key].coordinates
     if "item" not in coordinates:
         raise MechlabError(
-            f"'{pick.key}' of recording '{recording.name}' names no images; record it from a checkpoint."
+            f"'{pick.key}' of recording '{recording.name}' names no images; record it from a checkpoint, or "
+            "a model of your own with mechlab.record(..., items=[...]) and recorder.batch([...])."
         )
     item = coordinates["item"]
     keep = np.ones(len(item), dtype=bool)
@@ -107,7 +158,7 @@ def _rows(recording: Recording, pick: Pick) -> tuple[np.ndarray, np.ndarray]:
     if len(np.unique(item[rows])) < len(rows):
         raise MechlabError(
             f"'{pick.key}' of recording '{recording.name}' holds an image more than once; "
-            "record it from one checkpoint."
+            "record it from one checkpoint, in one pass."
         )
     return item[rows], rows
 

@@ -10,7 +10,7 @@ from torch import nn
 import mechlab
 from mechlab import recording
 from mechlab.errors import MechlabError
-from mechlab.instrument.log_det import node_names
+from mechlab.instrument.graph_nodes import node_names
 
 
 def subnet(width_in, width_out):
@@ -76,6 +76,15 @@ def test_nodes_are_chosen_by_name_module_or_type(tmp_path, pattern, keys):
         model(*batches(1)[0])
     with recording.open(tmp_path / "recording") as found:
         assert set(found) == keys
+
+
+def test_the_latent_of_a_node_has_the_nodes_name(tmp_path):
+    model, (x,) = flow(), batches(1)[0]
+    with mechlab.record(model, [{"site": "coupling0", "quantity": "latent"}], tmp_path / "recording"):
+        model(x)
+    with recording.open(tmp_path / "recording") as found:
+        expected = model.get_module_by_name("coupling0")((x,))[0][0].detach().numpy()
+        np.testing.assert_array_equal(found["latent/coupling0"].read(), expected)
 
 
 def test_nodes_without_a_name_have_that_of_their_module():

@@ -186,11 +186,24 @@ def test_two_images_of_a_task_are_refused(measured, rng):
         measured(latents(rng, images=2))
 
 
-def test_a_latent_without_patches_is_refused(measured, rng):
+def test_a_latent_without_channels_is_refused(measured, rng):
     with pytest.raises(
-        MechlabError, match="has axes item, dim; choose a latent with axes item, row, column, dim"
+        MechlabError, match="has axes item, row; choose a latent with items first and one axis"
     ):
-        measured(rng.standard_normal((5, 4)), axes=("item", "dim"))
+        measured(rng.standard_normal((5, 4)), axes=("item", "row"))
+
+
+def test_channels_may_stand_second_as_in_a_convolution(measured, rng):
+    values = latents(rng, images=8)
+    one = measured(values)
+    moved = measured(np.moveaxis(values, -1, 1), axes=("item", "channel", "height", "width"), name="moved")
+    assert one.columns["marginal"] == moved.columns["marginal"]
+    assert one.columns["sliced"] == moved.columns["sliced"]
+
+
+def test_a_latent_of_one_vector_an_image_is_one_place(measured, rng):
+    found = measured(rng.standard_normal((400, 3)) + 0.5, axes=("item", "dim"))
+    assert probe.judge(found).effect == pytest.approx(0.5, abs=0.1)
 
 
 def test_overflown_latents_are_refused(measured, rng):

@@ -5,7 +5,16 @@ from mechlab.errors import MechlabError
 from mechlab.recording import Writer
 from mechlab.recording import open as open_recording
 from mechlab.specs import Item
-from mechlab.study.replicates import Pick, chosen_sites, image_rows, replicate_means, task_names, training
+from mechlab.study.replicates import (
+    Pick,
+    chosen_sites,
+    image_rows,
+    one_key,
+    replicate_means,
+    task_names,
+    trained_once,
+    training,
+)
 
 TRAIN = {"tasks": [["gear"], ["weave", "board"]], "seed": 3}
 
@@ -122,6 +131,49 @@ def test_classes_of_one_task_share_its_name(recorded):
         "weave": "weave+board",
         "board": "weave+board",
     }
+
+
+def test_a_pattern_chooses_a_key_where_it_matches_one(recorded):
+    recording = recorded({"item": [0]}, key="latent/model")
+    defaults = {"latent": "latent/latent", "blocks": "latent/flow.*"}
+    for text in ("latent/model", "latent/*", "*"):
+        assert chosen_sites(defaults, {"latent": text}, recording=recording)["latent"] == "latent/model"
+    kept = chosen_sites(defaults, {"blocks": "latent/*"}, recording=recording, several=("blocks",))
+    assert kept == defaults | {"blocks": "latent/*"}
+    with pytest.raises(
+        MechlabError, match=r"no key of recording 'run' matches 'score/\*'; it holds latent/model"
+    ):
+        chosen_sites(defaults, {"latent": "score/*"}, recording=recording)
+
+
+def test_a_pattern_of_several_keys_is_refused_with_their_names(tmp_path):
+    with Writer.create(tmp_path / "run", attributes={"run_id": "r"}) as writer:
+        for number in range(8):
+            writer.append(f"latent/{number}", np.ones(1), axes=("item",), coordinates={}, unit="1")
+    with (
+        open_recording(tmp_path / "run") as recording,
+        pytest.raises(MechlabError, match=r"matches 8 keys of recording 'run' \(latent/0, .* and 2 more\)"),
+    ):
+        one_key(recording, "latent/*")
+
+
+def test_items_without_a_table_are_refused(tmp_path):
+    with Writer.create(tmp_path / "run", attributes={"run_id": "r"}) as writer:
+        coordinates = {"item": np.array([0, 4])}
+        writer.append("score/image", np.ones(2), axes=("item",), coordinates=coordinates, unit="1")
+    with (
+        open_recording(tmp_path / "run") as recording,
+        pytest.raises(MechlabError, match=r"names item 4 of a table of 0; say which images they are"),
+    ):
+        rows_of(recording)
+
+
+def test_a_foreign_recording_is_a_training_of_its_own(recorded):
+    assert trained_once(recorded({"item": [0]}, train=None)) == "r"
+
+
+def test_a_training_is_told_by_its_seed(recorded):
+    assert trained_once(recorded({"item": [0]})) == 3
 
 
 def test_rows_of_one_name_are_one_replicate():
