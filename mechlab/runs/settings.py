@@ -1,6 +1,6 @@
 """The three kinds of keys that `--set` reaches: inputs, the system's parts, and the evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -63,21 +63,25 @@ Needs = Mapping[
 ]  # key -> (other key, the values it needs, or NONZERO)
 
 
+def unused(keys: Iterable[str], *, parts: Mapping[str, JsonValue], needs: Needs) -> tuple[str, ...]:
+    """Return those keys, in order, that no part of a resolved preset reads: each would do nothing."""
+
+    def is_read(other: str, wanted: tuple[object, ...] | str) -> bool:
+        return bool(parts[other]) if wanted == NONZERO else parts[other] in wanted
+
+    return tuple(key for key in keys if key in needs and not is_read(*needs[key]))
+
+
 def refuse_unused(given: Mapping[str, JsonValue], *, parts: Mapping[str, JsonValue], needs: Needs) -> None:
-    """Refuse a key of the user that no part of the resolved preset reads: it would do nothing.
+    """Refuse a key of the user that no part of the resolved preset reads.
 
     Raises:
         MechlabError: the key, what it needs, and what that is set to.
     """
-    for key in given:
-        if key not in needs:
-            continue
+    for key in unused(given, parts=parts, needs=needs):
         other, wanted = needs[key]
-        value = parts[other]
-        if value if wanted == NONZERO else value in wanted:
-            continue
         allowed = "a value above 0" if wanted == NONZERO else " or ".join(f"{choice}" for choice in wanted)
         raise MechlabError(
-            f"'{key}' was given, but nothing reads it while {other} = {value}; set {other} to {allowed}, "
-            f"or leave '{key}' out."
+            f"'{key}' was given, but nothing reads it while {other} = {parts[other]}; "
+            f"set {other} to {allowed}, or leave '{key}' out."
         )

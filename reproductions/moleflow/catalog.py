@@ -1,14 +1,13 @@
 """What MoLE-Flow offers, as torch-free lists: the system, its presets, its parts."""
 
 from mechlab.systems import Entry
-from reproductions.moleflow import config
+from reproductions.moleflow.config import NEEDS
 from reproductions.moleflow.presets import PRESETS
 
 __all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
 
 _ROOM = "reproductions.moleflow"
 CONFIG = f"{_ROOM}.config:MoLEFlowConfig"
-NEEDS = config.NEEDS | {key: (other, "nonzero") for key, other in config.NEEDS_POSITIVE.items()}
 
 SYSTEM = Entry(
     name="moleflow",

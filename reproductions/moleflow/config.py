@@ -3,7 +3,6 @@
 In the comments `L` is a line of notes 004, `facts` the section of the MoLE-Flow facts, `ours` an addition.
 """
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
@@ -78,8 +77,8 @@ class MoLEFlowConfig(Spec):
     final_learning_rate: Share = 0.01  # facts 2, share of the learning rate at the last step
 
 
-# Keys that change nothing unless another key has one of these values.
-NEEDS: dict[str, tuple[str, tuple[object, ...]]] = {
+# Keys that change nothing unless another key has one of these values, or is not zero.
+NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
     "position_dim": ("position", ("condition",)),
     "gamma_low": ("adapter", ("whitening",)),
     "gamma_high": ("adapter", ("whitening",)),
@@ -90,13 +89,8 @@ NEEDS: dict[str, tuple[str, tuple[object, ...]]] = {
     "context_kernel": ("subnet", ("context",)),
     "context_initial": ("subnet", ("context",)),
     "context_limit": ("subnet", ("context",)),
+    "lora_alpha": ("lora_rank", "nonzero"),
+    "lora_first_task": ("lora_rank", "nonzero"),
+    "dia_hidden_ratio": ("dia_blocks", "nonzero"),
+    "tail_ratio": ("tail_weight", "nonzero"),
 }
-NEEDS_POSITIVE = {"lora_alpha": "lora_rank", "lora_first_task": "lora_rank", "dia_hidden_ratio": "dia_blocks",
-                  "tail_ratio": "tail_weight"}  # fmt: skip
-
-
-def unused(config: MoLEFlowConfig, keys: Iterable[str]) -> tuple[str, ...]:
-    """Return those of a user's keys that do nothing in this configuration: each is a silent no-op."""
-    found = [key for key in keys if key in NEEDS and getattr(config, NEEDS[key][0]) not in NEEDS[key][1]]
-    found += [key for key in keys if key in NEEDS_POSITIVE and not getattr(config, NEEDS_POSITIVE[key])]
-    return tuple(sorted(found))

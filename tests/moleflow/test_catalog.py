@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 
+from mechlab.runs.settings import unused
 from mechlab.systems import catalog, load
-from reproductions.moleflow.catalog import CONFIG, PARTS, PRESETS, SYSTEM
-from reproductions.moleflow.config import NEEDS, NEEDS_POSITIVE, MoLEFlowConfig, unused
+from reproductions.moleflow.catalog import CONFIG, NEEDS, PARTS, PRESETS, SYSTEM
+from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.sites import sites
 from reproductions.moleflow.system import MoLEFlow
 
@@ -34,8 +35,8 @@ def test_system_is_found_by_name_and_every_target_exists():
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
 def test_presets_are_valid_and_none_of_their_keys_is_idle(preset):
     config = MoLEFlowConfig(**preset.parts)
-    idle = set(unused(config, preset.parts)) - {"lora_alpha"}  # a preset may inherit it and switch LoRA off
-    assert not idle
+    idle = unused(preset.parts, parts=config.model_dump(), needs=NEEDS)
+    assert not set(idle) - {"lora_alpha"}  # a preset may inherit it and switch LoRA off
     assert config.base == "shared" or config.lora_rank > 0
 
 
@@ -48,11 +49,10 @@ def test_finetune_differs_from_mini_in_the_base_alone():
 
 
 def test_keys_without_effect_are_named():
-    config = MoLEFlowConfig(adapter="none", tail_weight=0.0)
-    assert unused(config, ["gamma_low", "tail_ratio", "epochs"]) == ("gamma_low", "tail_ratio")
-    assert unused(MoLEFlowConfig(), ["gamma_low", "tail_ratio"]) == ()
-    fields = set(MoLEFlowConfig.model_fields)
-    assert {*NEEDS, *NEEDS_POSITIVE, *NEEDS_POSITIVE.values(), *(key for key, _ in NEEDS.values())} <= fields
+    keys, bare = ["gamma_low", "tail_ratio", "epochs"], MoLEFlowConfig(adapter="none", tail_weight=0.0)
+    assert unused(keys, parts=bare.model_dump(), needs=NEEDS) == ("gamma_low", "tail_ratio")
+    assert unused(keys, parts=MoLEFlowConfig().model_dump(), needs=NEEDS) == ()
+    assert {*NEEDS, *(key for key, _ in NEEDS.values())} <= set(MoLEFlowConfig.model_fields)
 
 
 def test_sites_name_what_the_blocks_return():
