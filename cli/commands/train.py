@@ -20,7 +20,7 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
     "--tasks",
     default="all",
     show_default=True,
-    help="A comma starts the next task, + joins classes of one task: bottle+cable,screw.",
+    help="A comma starts the next task, + joins classes of one: bottle+cable,screw; or a subset: textures.",
 )
 @click.option("--backbone", default="embedded", show_default=True, help="Any timm backbone, or 'embedded'.")
 @click.option(

@@ -61,13 +61,16 @@ class TrainRequest:
 
 
 def task_stream(text: str, dataset: Dataset) -> tuple[tuple[str, ...], ...]:
-    """Return the tasks that `text` names: a comma starts a task, `+` joins classes, `all` takes each class.
+    """Return the tasks that `text` names: a comma starts a task, `+` joins classes.
+
+    A subset makes a task of each of its classes; `all` is every class, unless the data set has its own.
 
     Raises:
-        MechlabError: an unknown class, a class named twice, or an empty task.
+        MechlabError: an unknown class, a class named twice, an empty task, or a subset that is not all there.
     """
     subsets: dict[str, Sequence[str]] = {"all": dataset.classes(), **getattr(dataset, "subsets", {})}
     if text in subsets:
+        _refuse_missing(text, subsets[text], dataset)
         return tuple((name,) for name in subsets[text])
     tasks = tuple(tuple(part.strip() for part in task.split("+")) for task in text.split(","))
     named = [name for task in tasks for name in task]
@@ -83,6 +86,17 @@ def task_stream(text: str, dataset: Dataset) -> tuple[tuple[str, ...], ...]:
                 f"class '{name}' stands twice in tasks '{text}'; each class belongs to one task."
             )
     return tasks
+
+
+def _refuse_missing(text: str, names: Sequence[str], dataset: Dataset) -> None:
+    there = [name for name in names if name in dataset.classes()]
+    if len(there) < len(names):
+        missing = [name for name in names if name not in there]
+        advice = f"or give --tasks {','.join(there)}" if there else "or name other classes with --tasks"
+        raise MechlabError(
+            f"tasks '{text}' are {len(names)} classes of {dataset.name}, and {len(missing)} are not there: "
+            f"{', '.join(missing)}; add their folders, {advice}."
+        )
 
 
 def setting(text: str) -> tuple[str, JsonValue]:

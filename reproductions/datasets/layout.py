@@ -4,7 +4,7 @@ Source: Bergmann et al., CVPR 2019 (MVTec AD). An image is known by the SHA-256 
 renamed copy is the same image.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ class LayoutDataset:
     name: str
     root: Path
     present: tuple[str, ...]  # class folders, sorted
+    subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)  # for `--tasks`
     known: dict[str, tuple[Item, ...]] = field(default_factory=dict, repr=False, compare=False)  # hashed once
 
     def classes(self) -> tuple[str, ...]:
@@ -76,7 +77,13 @@ class LayoutDataset:
         return read_mask(Path(item.mask), size)
 
 
-def opened(root: Path | None, *, name: str, allowed: tuple[str, ...] | None = None) -> LayoutDataset:
+def opened(
+    root: Path | None,
+    *,
+    name: str,
+    allowed: tuple[str, ...] | None = None,
+    subsets: Mapping[str, tuple[str, ...]] | None = None,
+) -> LayoutDataset:
     """Open a root folder; `allowed` restricts the classes, else every folder with train or test."""
     if root is None:
         raise MechlabError(f"data set '{name}' needs a folder; give it with --root DIR.")
@@ -98,7 +105,7 @@ def opened(root: Path | None, *, name: str, allowed: tuple[str, ...] | None = No
             f"'{root}' holds no {kind}; a class is a folder with train/good, test/<defect> "
             "and ground_truth/<defect>."
         )
-    return LayoutDataset(name=name, root=root, present=found)
+    return LayoutDataset(name=name, root=root, present=found, subsets=subsets or {})
 
 
 def _item(path: Path, *, class_name: str, split: Split, defect: str) -> Item:

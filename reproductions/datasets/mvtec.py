@@ -1,6 +1,7 @@
 """MVTec AD: 15 classes, 5 textures and 10 objects (inventory D1).
 
-Source: Bergmann et al., "MVTec AD", CVPR 2019. Classes that are not on the disk are simply not listed.
+Source: Bergmann et al., "MVTec AD", CVPR 2019. Classes that are not on the disk are not listed, and a subset
+that needs one is refused.
 """
 
 from pathlib import Path
@@ -20,8 +21,9 @@ OBJECTS = (
     "transistor",
     "zipper",
 )
+SUBSETS = {"textures": TEXTURES, "objects": OBJECTS, "all": tuple(sorted(TEXTURES + OBJECTS))}
 
 
 def open(root: Path | None) -> LayoutDataset:
     """Open the folder that holds the class folders; a missing or empty one is a MechlabError."""
-    return opened(root, name="mvtec", allowed=TEXTURES + OBJECTS)
+    return opened(root, name="mvtec", allowed=TEXTURES + OBJECTS, subsets=SUBSETS)

@@ -10,6 +10,7 @@ from PIL import Image
 from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.files import sha256_file
+from mechlab.runs.request import task_stream
 from mechlab.systems import Dataset
 from reproductions.datasets import folder, mvtec
 
@@ -98,6 +99,28 @@ def test_mvtec_lists_only_its_own_classes(root: Path) -> None:
     (root / "other" / "train").mkdir(parents=True)
     assert mvtec.open(root).classes() == ("screw",)
     assert len(mvtec.TEXTURES + mvtec.OBJECTS) == 15
+
+
+def test_the_subsets_of_mvtec_are_streams_of_single_classes(tmp_path: Path) -> None:
+    for name in mvtec.TEXTURES + mvtec.OBJECTS:
+        (tmp_path / name / "train").mkdir(parents=True)
+    whole = mvtec.open(tmp_path)
+    assert task_stream("textures", whole) == (("carpet",), ("grid",), ("leather",), ("tile",), ("wood",))
+    assert len(task_stream("objects", whole)) == 10
+    assert task_stream("all", whole) == tuple((name,) for name in whole.classes())
+    assert len(whole.classes()) == 15
+
+
+def test_a_subset_that_is_not_all_there_names_what_lacks(tmp_path: Path) -> None:
+    for name in ("bottle", "screw", "tile", "wood"):
+        (tmp_path / name / "train").mkdir(parents=True)
+    part = mvtec.open(tmp_path)
+    lacking = r"3 are not there: carpet, grid, leather; add their folders, or give --tasks tile,wood\."
+    with pytest.raises(MechlabError, match=r"tasks 'textures' are 5 classes of mvtec, and " + lacking):
+        task_stream("textures", part)
+    with pytest.raises(MechlabError, match=r"and 11 are not there: .* --tasks bottle,screw,tile,wood\."):
+        task_stream("all", part)  # the published benchmark, never silently a part of it
+    assert task_stream("all", folder.open(tmp_path)) == (("bottle",), ("screw",), ("tile",), ("wood",))
 
 
 def test_a_missing_root_is_told(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from mechlab.specs import Spec
 
 class Four:
     name = "four"
-    subsets = MappingProxyType({"first": ("a", "b")})
+    subsets = MappingProxyType({"first": ("a", "b"), "more": ("d", "e", "a", "f"), "other": ("x", "y")})
 
     def classes(self):
         return ("a", "b", "c", "d")
@@ -50,6 +50,8 @@ def test_a_comma_starts_a_task_and_a_plus_joins(text, tasks):
         ("a,,b", "hold an empty name"),
         ("", "hold an empty name"),
         ("frist", "Did you mean 'first'"),
+        ("more", r"tasks 'more' are 4 classes of four, and 2 are not there: e, f; .* or give --tasks d,a\."),
+        ("other", r"2 are not there: x, y; add their folders, or name other classes with --tasks\."),
     ],
 )
 def test_a_wrong_stream_is_one_sentence(text, sentence):
