@@ -22,6 +22,34 @@ cache_option = click.option(
 )  # fmt: skip
 
 
+def intervention_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that change a flow for the time of an evaluation."""
+    for option in (
+        click.option("--patch", multiple=True, metavar="SITE=RECORDING[:KEY]",
+                     help="Replace what a site says by what was recorded of the same images."),
+        click.option("--swap", multiple=True, metavar="A,B", help="Exchange the parts of two tasks."),
+        click.option("--ablate", multiple=True, metavar="SITE=VALUE",
+                     help="Replace what a site says by zero, mean or resample[:SEED]."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def emit_interventions(found: Mapping[str, Any]) -> None:
+    """Print what was changed in a flow, what that did, and how its scores may be compared."""
+    for done in found.get("interventions", ()):
+        if isinstance(done, str):
+            click.echo(f"changed by {done}")
+            continue
+        acted = f"acted {done['calls']} times" + ("" if done["changed"] else " and changed no bit")
+        same = (
+            f"; unchanged at {', '.join(done['unchanged'])}" if done["changed"] and done["unchanged"] else ""
+        )
+        click.echo(f"changed by {done['intervention']}: {acted}{same}")
+    if "comparable" in found:
+        click.echo(f"{found['comparable']}.")
+
+
 def reporter(quiet: bool) -> Callable[[str], None]:
     """Return what prints one line of progress to stderr."""
 

@@ -1,11 +1,20 @@
-"""`mechlab evaluate`: score a finished run with another router, aggregation or sigma."""
+"""`mechlab evaluate`: score a finished run with another router, aggregation or sigma, or a changed flow."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli.console import emit_json, emit_metrics, json_option, out_option, quiet_option, reporter
+from cli.console import (
+    emit_interventions,
+    emit_json,
+    emit_metrics,
+    intervention_options,
+    json_option,
+    out_option,
+    quiet_option,
+    reporter,
+)
 
 
 @click.command(name="evaluate")
@@ -13,25 +22,42 @@ from cli.console import emit_json, emit_metrics, json_option, out_option, quiet_
 @click.option("--router", help="mahalanobis, euclidean or oracle.")
 @click.option("--aggregation", help="max, mean, top_k:K, percentile:P or top_k_percent:P.")
 @click.option("--sigma", type=click.FloatRange(0), help="Pixels of the Gaussian over the map.")
+@intervention_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @out_option
 @json_option
 @quiet_option
-def command(run: str, out: Path, device: str, as_json: bool, quiet: bool, **given: Any) -> None:  # noqa: ANN401
-    """Evaluate RUN again; changing a router, an aggregation or a sigma never trains.
+def command(
+    run: str,
+    out: Path,
+    ablate: tuple[str, ...],
+    swap: tuple[str, ...],
+    patch: tuple[str, ...],
+    device: str,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,  # noqa: ANN401 - click's words
+) -> None:
+    """Evaluate RUN again; changing a router, an aggregation, a sigma or a part of the flow never trains.
 
     \b
     Example:
         mechlab evaluate runs/moleflow-0a1b2c3d4e5f --router oracle
     """
     from mechlab.runs.folder import find
+    from mechlab.runs.interventions import asked
     from mechlab.runs.settings import evaluation_words
     from mechlab.train.session import reevaluate
 
     found = reevaluate(
-        find(run, out), settings=evaluation_words(given), device=device, report=reporter(quiet)
+        find(run, out),
+        settings=evaluation_words(given),
+        interventions=asked(ablate=ablate, swap=swap, patch=patch),
+        device=device,
+        report=reporter(quiet),
     )
     if as_json:
         emit_json(found)
         return
     emit_metrics(found["metrics"], found["mean"])
+    emit_interventions(found)

@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from cli.console import emit_json, json_option, out_option, quiet_option, reporter
+from cli.console import (
+    emit_interventions,
+    emit_json,
+    intervention_options,
+    json_option,
+    out_option,
+    quiet_option,
+    reporter,
+)
 
 
 @click.command(name="record")
@@ -32,6 +40,7 @@ from cli.console import emit_json, json_option, out_option, quiet_option, report
 @click.option("--loss", "losses", multiple=True, help="Loss of gradients: mean, or tail:WEIGHT:RATIO.")
 @click.option("--limit", type=click.IntRange(1), help="Images a class at most.")
 @click.option("--normal-only", is_flag=True, help="Only normal images.")
+@intervention_options
 @out_option
 @json_option
 @quiet_option
@@ -44,10 +53,13 @@ def command(run: str, out: Path, as_json: bool, quiet: bool, **words: Any) -> No
     """
     from mechlab.instrument.session import record_run
     from mechlab.runs.folder import find
+    from mechlab.runs.interventions import asked
     from mechlab.study.plan import recorded_of
 
-    found = record_run(find(run, out).path, recorded_of(words), report=reporter(quiet))
+    changes = asked(**{name: words.pop(name) for name in ("ablate", "swap", "patch")})
+    found = record_run(find(run, out).path, recorded_of(words) | changes.document(), report=reporter(quiet))
     if as_json:
         emit_json(found)
         return
     click.echo(f"{found['recording']}: {found['bytes'] / 1e6:.1f} MB, {found['dropped']} rows dropped")
+    emit_interventions(found)

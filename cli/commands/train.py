@@ -39,6 +39,9 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
 @click.option(
     "--record", type=click.Path(path_type=Path), help="Recording plan (YAML) followed during training."
 )
+@click.option(
+    "--freeze", multiple=True, metavar="PATTERN", help="Parameters that do not move, e.g. 'flow.*'."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--devices", type=click.IntRange(1), default=1, show_default=True,

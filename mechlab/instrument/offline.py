@@ -24,6 +24,7 @@ from mechlab.instrument.sink import Moment, Sink, Store
 from mechlab.instrument.sites import Site, find_layers, find_parameters
 from mechlab.instrument.statistics import Statistics
 from mechlab.specs import PlanEntry
+from mechlab.train.scoring import Around, nothing
 
 NamedLoss = Callable[[nn.Module, Tensor, int], Tensor]  # (system, batch of one image, task) -> scalar
 OF_LOSS = (
@@ -66,6 +67,7 @@ class _Job:
     reference: Mapping[str, Tensor] | None
     sites: tuple[Site, ...]
     batch_size: int
+    around: Around  # block in which images (rows of the item table) go through an adapter
 
     def recorder(self, plan: Sequence[PlanEntry]) -> Recorder:
         """Return a recorder of some entries."""
@@ -99,12 +101,14 @@ def record_checkpoint(
     reference: Mapping[str, Tensor] | None = None,
     sites: Sequence[Site] = (),
     batch_size: int = 16,
+    around: Around = nothing,
 ) -> Statistics:
     """Write what a plan asks of a system that is loaded as it was after task `stage`.
 
     Images go through the expert of their own task, or through each of `adapters`. An entry's `every` counts
-    images. Gradients are those of each of `losses` for one image. Modes, gradients and flags of the system
-    are as before. Raises MechlabError for a plan that does not fit, and where losses or scores are missing.
+    images. Gradients are those of each of `losses` for one image. `around` gives the block in which items
+    go through an adapter, such as an intervention. Modes, gradients and flags of the system are as before.
+    Raises MechlabError for a plan that does not fit, and where losses or scores are missing.
     """
     entries = read_plan(plan)
     job = _Job(
@@ -117,6 +121,7 @@ def record_checkpoint(
         reference=reference,
         sites=tuple(sites),
         batch_size=batch_size,
+        around=around,
     )
     _check_quantities(entries)
     _check_losses(entries, job)
@@ -142,7 +147,9 @@ def _record_outputs(job: _Job, entries: Sequence[PlanEntry]) -> Statistics:
             for start in range(0, len(due), job.batch_size):
                 chosen = due[start : start + job.batch_size]
                 batch = job.batch(images, chosen)
-                with recorder.step(items=images.items[chosen], stage=job.stage, adapter=adapter):
+                items = images.items[chosen]
+                step = recorder.step(items=items, stage=job.stage, adapter=adapter)
+                with job.around(adapter, items), step:
                     recorder.watch(INPUT.name, batch)
                     job.system(batch, task=adapter)
     return recorder.statistics
@@ -167,9 +174,17 @@ def _one_gradient(
     chosen = np.array([index], dtype=np.int64)
     batch = job.batch(images, chosen).requires_grad_(True)
     job.system.zero_grad(set_to_none=True)
-    with recorder.step(items=images.items[chosen], stage=job.stage, adapter=adapter, loss=name):
+    items = images.items[chosen]
+    step = recorder.step(items=items, stage=job.stage, adapter=adapter, loss=name)
+    with job.around(adapter, items), step:
         recorder.watch(INPUT.name, batch)
-        loss(job.system, batch, adapter).backward()  # type: ignore[no-untyped-call]
+        value = loss(job.system, batch, adapter)
+        if not value.requires_grad:
+            raise MechlabError(
+                f"loss '{name}' does not depend on what the plan differentiates, since what stands between "
+                "is replaced; ablate or patch another site, or record no gradient."
+            )
+        value.backward()  # type: ignore[no-untyped-call]
 
 
 def _record_weights(job: _Job, entries: Sequence[PlanEntry]) -> Statistics:

@@ -6,26 +6,25 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.files import lock, remove_folder
-from mechlab.instrument.offline import Images, NamedLoss, record_checkpoint
-from mechlab.metrics.class_metrics import Scoring
+from mechlab.instrument.offline import NamedLoss, record_checkpoint
+from mechlab.instrument.run_images import RAW, RunImages, classes, picked
 from mechlab.recording import reader
 from mechlab.recording.writer import Writer
 from mechlab.runs.folder import RunFolder
-from mechlab.specs import Item, PlanEntry, RecordSpec, Split
+from mechlab.runs.interventions import Asked
+from mechlab.specs import PlanEntry, RecordSpec
 from mechlab.train import evaluation
+from mechlab.train.alteration import COMPARABLE, Alteration
 from mechlab.train.devices import fabric
-from mechlab.train.scoring import Scores, score
-from mechlab.train.session import Plan, Report, build, plan_of, restore, silent
+from mechlab.train.session import Plan, Report, alteration_of, build, plan_of, restore, silent
 from mechlab.train.stage import Trainable, modules_of
 
-RAW = "image"  # the quantity that comes from the raw images and needs no model
 SHARE_OF_DISK = 0.9  # of the free disk that a recording may be expected to take
 
 
@@ -50,7 +49,10 @@ def record_run(
             except BaseException:
                 remove_folder(folder)
                 raise
-    return {"recording": str(folder), "bytes": folder_bytes(folder), "overhead_ratio": None, "dropped": 0}
+    found = {"recording": str(folder), "bytes": folder_bytes(folder), "overhead_ratio": None, "dropped": 0}
+    if spec.evaluation is not None and spec.evaluation.interventions:
+        found |= {"interventions": list(spec.evaluation.interventions), "comparable": COMPARABLE}
+    return found
 
 
 def spec_of(plan: Plan, document: dict[str, Any]) -> RecordSpec:
@@ -69,7 +71,13 @@ def spec_of(plan: Plan, document: dict[str, Any]) -> RecordSpec:
             f"adapter {unknown[0]} does not exist after task {min(stages)}; give 0 to {min(stages)}."
         )
     return RecordSpec(
-        evaluation=evaluation.spec_of(plan.spec, plan.inputs, stage=max(stages), settings=plan.evaluation),
+        evaluation=evaluation.spec_of(
+            plan.spec,
+            plan.inputs,
+            stage=max(stages),
+            settings=plan.evaluation,
+            interventions=document.get("interventions", ()),
+        ),
         train=plan.spec.hash,
         plan=tuple(PlanEntry.model_validate(entry) for entry in document["plan"]),
         stages=stages,
@@ -108,32 +116,69 @@ def write(
     }
     expected(plan, spec, report)
     with Writer.create(folder, attributes=attributes) as writer:
-        tables = _Tables(plan, spec)
+        tables = RunImages(plan, spec)
         writer.items(tables.items)
         if any(entry.quantity == RAW for entry in spec.plan):
             tables.write_raw(writer)
-        entries = [entry for entry in spec.plan if entry.quantity != RAW]
-        for stage in spec.stages if entries else ():
-            report(f"  recording {plan.run.name} after task {stage}")
-            system = restore(plan, checkpoint=stage, device=where)
-            module = modules_of(system)
-            record_checkpoint(
-                module,
-                entries,
-                writer,
-                stage=stage,
-                images=tables.images(system, stage=stage, with_scores=needs_scores(spec), device=where),
-                adapters=spec.adapters,
-                losses=named_losses(plan, spec),
-                reference=reference(plan, stage=stage) if needs_reference(spec) else None,
-                sites=import_module(f"{systems.catalog(plan.spec.system).__package__}.sites").sites(module),
+        has_model = any(entry.quantity != RAW for entry in spec.plan)
+        assert spec.evaluation is not None
+        if spec.evaluation.interventions and not has_model:
+            raise MechlabError(
+                f"'{spec.evaluation.interventions[0]}' changes the model and the plan reads raw images "
+                "alone; leave one of them out."
             )
+        for stage in spec.stages if has_model else ():
+            report(f"  recording {plan.run.name} after task {stage}")
+            _write_stage(plan, spec, document, writer, tables, stage=stage, device=where, report=report)
+
+
+def _write_stage(
+    plan: Plan,
+    spec: RecordSpec,
+    document: dict[str, Any],
+    writer: Writer,
+    tables: RunImages,
+    *,
+    stage: int,
+    device: torch.device,
+    report: Report,
+) -> None:
+    system = restore(plan, checkpoint=stage, device=device)
+    module, scored = modules_of(system), needs_scores(spec)
+    sites = import_module(f"{systems.catalog(plan.spec.system).__package__}.sites").sites(module)
+    with altered(plan, system, spec, document, stage=stage) as alteration:
+        record_checkpoint(
+            module,
+            [entry for entry in spec.plan if entry.quantity != RAW],
+            writer,
+            stage=stage,
+            images=tables.images(
+                system, stage=stage, with_scores=scored, device=device, alteration=alteration
+            ),
+            adapters=spec.adapters,
+            losses=named_losses(plan, spec),
+            reference=reference(plan, stage=stage) if needs_reference(spec) else None,
+            sites=sites,
+            around=tables.around(alteration),
+        )
+    for effect in alteration.effects():
+        report(f"  {effect['intervention']}: " + ("acted" if effect["changed"] else "changed no bit"))
+
+
+def altered(
+    plan: Plan, system: Trainable, spec: RecordSpec, document: dict[str, Any], *, stage: int
+) -> Alteration:
+    """Return what changes the system while a checkpoint is recorded."""
+    assert spec.evaluation is not None
+    paths = {name: Path(path) for name, path in document.get("recordings", {}).items()}
+    asked = Asked(texts=spec.evaluation.interventions, recordings=paths)
+    return alteration_of(plan, system, asked, stage=stage)
 
 
 def expected(plan: Plan, spec: RecordSpec, report: Report) -> None:
     """Say how much a recording of latents may take and how much disk is free; refuse what cannot fit."""
     rows, columns = plan.inputs.grid
-    images = sum(len(_picked(plan, spec, name)) for name in _classes(plan, max(spec.stages)))
+    images = sum(len(picked(plan, spec, name)) for name in classes(plan, max(spec.stages)))
     passes = max(1, len(spec.adapters)) * len(spec.stages)
     largest = images * rows * columns * plan.inputs.dim * 4 * passes
     kept = sum(largest // entry.every for entry in spec.plan if entry.quantity in {"latent", "activation"})
@@ -175,81 +220,3 @@ def reference(plan: Plan, *, stage: int) -> dict[str, Tensor]:
         before = modules_of(restore(plan, checkpoint=stage - 1, device=torch.device("cpu")))
         values |= {name: value.detach().clone() for name, value in before.named_parameters()}
     return values
-
-
-def _classes(plan: Plan, stage: int) -> list[str]:
-    return [name for task in plan.spec.tasks[: stage + 1] for name in task]
-
-
-def _picked(plan: Plan, spec: RecordSpec, name: str) -> list[int]:
-    split: Split = "train" if spec.split == "train" else "test"
-    items = plan.inputs.features(name, split).items
-    kept = [index for index, item in enumerate(items) if not (spec.normal_only and item.label)]
-    return kept[: spec.limit]
-
-
-class _Tables:
-    """The images of a recording: their table, features and scores."""
-
-    def __init__(self, plan: Plan, spec: RecordSpec) -> None:
-        self.plan, self.spec = plan, spec
-        self.split: Split = "train" if spec.split == "train" else "test"
-        self.picked = {name: _picked(plan, spec, name) for name in _classes(plan, max(spec.stages))}
-        self.items: list[Item] = []
-        self.rows: dict[str, np.ndarray] = {}
-        for name, chosen in self.picked.items():
-            self.rows[name] = np.arange(len(self.items), len(self.items) + len(chosen), dtype=np.int64)
-            self.items += [plan.inputs.features(name, self.split).items[index] for index in chosen]
-
-    def write_raw(self, writer: Writer) -> None:
-        """Write the statistics of the raw images."""
-        for name, chosen in self.picked.items():
-            for statistic, values in self.plan.inputs.statistics(name, self.split).items():
-                writer.append(
-                    f"{RAW}/{statistic}",
-                    values[chosen],
-                    axes=("item",),
-                    coordinates={"item": self.rows[name]},
-                    unit="grey level",
-                )
-
-    def images(
-        self, system: Trainable, *, stage: int, with_scores: bool, device: torch.device
-    ) -> list[Images]:
-        """Return the images of the classes seen by a stage, with scores where they are asked for."""
-        found = []
-        for task, names in enumerate(self.plan.spec.tasks[: stage + 1]):
-            for name in names:
-                chosen = self.picked[name]
-                if not chosen:
-                    continue
-                features = np.asarray(self.plan.inputs.features(name, self.split).values[chosen])
-                scores: dict[str, np.ndarray] = {}
-                if with_scores:
-                    scored = score(
-                        system,
-                        features,
-                        task=task,
-                        tasks=stage + 1,
-                        router=self.plan.evaluation.router,
-                        device=device,
-                    )
-                    scores = self._scores(scored, name)
-                found.append(Images(items=self.rows[name], features=features, task=task, scores=scores))
-        return found
-
-    def _scores(self, scored: Scores, name: str) -> dict[str, np.ndarray]:
-        settings, chosen = self.plan.evaluation, self.picked[name]
-        features = self.plan.inputs.features(name, self.split)
-        scoring = Scoring(
-            aggregation=settings.aggregation, value=settings.aggregation_value, sigma=settings.sigma
-        )
-        found = {
-            "image": scoring.image_scores(scored.routed),
-            "patch": scored.given,
-            "label": np.array([features.items[index].label for index in chosen], dtype=np.int64),
-            "routed": scored.routes.astype(np.int64),
-        }
-        if features.masks is not None:
-            found["mask"] = np.asarray(features.masks[chosen], dtype=bool)
-        return found

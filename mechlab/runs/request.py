@@ -31,6 +31,7 @@ class TrainRequest:
     batch_size: int | None = None
     settings: dict[str, JsonValue] = field(default_factory=dict)
     record: Path | None = None  # a recording plan that is followed during training
+    freeze: tuple[str, ...] = ()  # patterns of parameters that do not move
     device: str = "auto"
     devices: int = 1
     threads: int | None = None
@@ -57,6 +58,8 @@ class TrainRequest:
         if weights is not None and weights != "embedded" and not str(weights).startswith("random-"):
             values["weights"] = Path(weights)
         values["layers"] = None if values.get("layers") is None else tuple(values["layers"])
+        freeze = values.get("freeze") or ()
+        values["freeze"] = (freeze,) if isinstance(freeze, str) else tuple(freeze)
         return cls(**values)
 
 

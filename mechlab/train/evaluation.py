@@ -1,19 +1,22 @@
 """One evaluation of a checkpoint: scores and metrics of every class seen so far, in a folder of its own."""
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from mechlab.files import read_json, write_json
+from mechlab.files import read_json, remove_folder, write_json
 from mechlab.metrics.class_metrics import Scoring, image_metrics, mean_metrics, pixel_metrics, trivial_auroc
 from mechlab.metrics.threshold import promised_rate, rate_above, threshold_from_normals
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import EvalSpec, TrainSpec
 from mechlab.train import gallery
+from mechlab.train.alteration import COMPARABLE, UNALTERED, Alteration
 from mechlab.train.inputs import Inputs
 from mechlab.train.scoring import Scores, score
 from mechlab.train.stage import Trainable
@@ -21,7 +24,14 @@ from mechlab.train.stage import Trainable
 FALSE_POSITIVES = 0.05  # rate on held-out normals at which the decision threshold is set
 
 
-def spec_of(train: TrainSpec, inputs: Inputs, *, stage: int, settings: EvaluationSettings) -> EvalSpec:
+def spec_of(
+    train: TrainSpec,
+    inputs: Inputs,
+    *,
+    stage: int,
+    settings: EvaluationSettings,
+    interventions: Sequence[str] = (),
+) -> EvalSpec:
     """Return the EvalSpec of the classes of tasks 0..stage."""
     seen = [name for task in train.tasks[: stage + 1] for name in task]
     value = settings.aggregation_value
@@ -33,6 +43,7 @@ def spec_of(train: TrainSpec, inputs: Inputs, *, stage: int, settings: Evaluatio
         router=settings.router,
         aggregation=aggregation,
         sigma=settings.sigma,
+        interventions=tuple(interventions),
     )
 
 
@@ -44,37 +55,78 @@ def evaluate(
     *,
     settings: EvaluationSettings,
     device: torch.device,
+    alteration: Alteration = UNALTERED,
 ) -> dict[str, Any]:
     """Evaluate a checkpoint that is loaded in `system`; one that exists is read, not made again."""
     folder = run.path / "evals" / spec.hash
     if (folder / "metrics.json").exists():
         return dict(read_json(folder / "metrics.json"))
-    value = settings.aggregation_value
-    scoring = Scoring(aggregation=settings.aggregation, value=value, sigma=settings.sigma)
     document: dict[str, Any] = {
         "spec": spec.model_dump(mode="json"),
         "metrics": {},
         "scores": {},
         "hashes": {},
     }
-    tasks = spec.checkpoint + 1
-    for task, names in enumerate(inputs.tasks[:tasks]):
-        for name in names:
-            values = inputs.features(name, "test").values
-            scores = score(system, values, task=task, tasks=tasks, router=spec.router, device=device)
-            scores.save(folder / f"{name}.npz")
-            document["hashes"][name] = scores.hash
-            metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)
-            held = inputs.held_out(name)
-            if len(held):
-                given = score(system, held, task=task, tasks=tasks, router="oracle", device=device).given
-                metrics |= decision(scoring.image_scores(given), images, inputs, name)
-            document["metrics"][name] = metrics
-            labels = [item.label for item in inputs.features(name, "test").items]
-            document["scores"][name] = {"labels": labels, "scores": images.tolist()}
+    try:
+        with alteration:
+            for task, names in enumerate(inputs.tasks[: spec.checkpoint + 1]):
+                for name in names:
+                    found = _class(system, inputs, spec, name, task=task, settings=settings, device=device,
+                                   alteration=alteration, folder=folder)  # fmt: skip
+                    for kind, value in found.items():
+                        document[kind][name] = value
+    except BaseException:
+        if alteration.texts:
+            remove_folder(folder)  # scores of an intervention that turned out to do nothing
+        raise
     document["mean"] = mean_metrics(document["metrics"])
+    if alteration.texts:
+        document |= {"interventions": alteration.effects(), "comparable": COMPARABLE}
     write_json(folder / "metrics.json", document)
     return document
+
+
+def _class(
+    system: Trainable,
+    inputs: Inputs,
+    spec: EvalSpec,
+    name: str,
+    *,
+    task: int,
+    settings: EvaluationSettings,
+    device: torch.device,
+    alteration: Alteration,
+    folder: Path,
+) -> dict[str, Any]:
+    """Score one class: its metrics, image scores and the hash of its patch scores; arrays go to `folder`."""
+    features, tasks = inputs.features(name, "test"), spec.checkpoint + 1
+    value = settings.aggregation_value
+    scoring = Scoring(aggregation=settings.aggregation, value=value, sigma=settings.sigma)
+
+    def tested(expert: int, chosen: Int[np.ndarray, " item"]) -> AbstractContextManager[object]:
+        return alteration.around(expert, [features.items[index] for index in chosen])
+
+    scores = score(system, features.values, task=task, tasks=tasks, router=spec.router, device=device,
+                   around=tested)  # fmt: skip
+    scores.save(folder / f"{name}.npz")
+    metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)
+    labels = [item.label for item in features.items]
+    kept: dict[str, Any] = {"labels": labels, "scores": images.tolist()}
+    held = inputs.held_out(name)
+    if len(held) and not alteration.needs_items:  # nothing was recorded of images that no one asked for
+        given = score(system, held, task=task, tasks=tasks, router="oracle", device=device,
+                      around=lambda expert, _: alteration.around(expert, ())).given  # fmt: skip
+        normal = scoring.image_scores(given)
+        metrics |= decision(normal, images, inputs, name)
+        if alteration.texts:
+            kept["z"] = z_scores(images, normal)
+    return {"metrics": metrics, "scores": kept, "hashes": scores.hash}
+
+
+def z_scores(tested: Float[np.ndarray, " item"], held: Float[np.ndarray, " held"]) -> list[float] | None:
+    """Return scores in standard deviations of held-out normals from their mean; None where they have none."""
+    deviation = float(np.std(held, ddof=1)) if len(held) > 1 else 0.0
+    return ((tested - held.mean()) / deviation).tolist() if deviation > 0 else None
 
 
 def class_metrics(

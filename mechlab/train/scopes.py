@@ -1,11 +1,15 @@
 """Scopes kept: which parameters an optimiser may hold, and the fingerprint of what it did to them."""
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
-from mechlab.errors import MechlabError
+from mechlab.errors import MechlabError, unknown
 from mechlab.files import sha256_bytes
 from mechlab.fingerprint import Declared, StageFingerprint
 from mechlab.train.stage import Stage
@@ -30,6 +34,54 @@ def apply(module: nn.Module, stage: Stage) -> None:
         )
     for name, parameter in names.items():
         parameter.requires_grad_(name in set(grouped))
+
+
+def frozen(stage: Stage, patterns: Sequence[str]) -> Stage:
+    """Return the stage with the parameters that patterns select frozen: no group holds them.
+
+    A pattern is a shell pattern over names, or the path of a module: `flow.*`, `flow.0`.
+    """
+    if not patterns:
+        return stage
+    still = {name for name in stage.scopes if any(_selects(pattern, name) for pattern in patterns)}
+    groups = [
+        replace(group, parameters=tuple(name for name in group.parameters if name not in still))
+        for group in stage.groups
+    ]
+    return replace(
+        stage,
+        scopes={name: "frozen" if name in still else scope for name, scope in stage.scopes.items()},
+        groups=tuple(group for group in groups if group.parameters),
+    )
+
+
+def refuse_idle_freeze(stages: Sequence[Stage], patterns: Sequence[str]) -> None:
+    """Refuse a freeze that would do nothing, or leave a task nothing to train, before anything is trained.
+
+    Raises:
+        MechlabError: a pattern without parameters, or with none that trains, or a stage without any left.
+    """
+    known = list(dict.fromkeys(name for stage in stages for name in stage.scopes))
+    training = {name for stage in stages for name, scope in stage.scopes.items() if scope != "frozen"}
+    for pattern in patterns:
+        chosen = [name for name in known if _selects(pattern, name)]
+        if not chosen:
+            near = get_close_matches(pattern, known, n=4, cutoff=0.3) or known[:4]
+            raise unknown("parameter to freeze", pattern, near)
+        if not training & set(chosen):
+            raise MechlabError(
+                f"'{pattern}' selects only parameters that no task trains, e.g. '{chosen[0]}'; freezing them "
+                "would do nothing: leave it out."
+            )
+    for task, stage in enumerate(stages):
+        if stage.groups and not frozen(stage, patterns).groups:
+            raise MechlabError(
+                f"freezing {', '.join(patterns)} leaves task {task} nothing to train; freeze less."
+            )
+
+
+def _selects(pattern: str, name: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def optimizer(module: nn.Module, stage: Stage) -> torch.optim.Optimizer:

@@ -1,7 +1,8 @@
 """Patch scores of one class of images: given its task id, and routed; kept as arrays beside the metrics."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -15,6 +16,12 @@ from mechlab.files import sha256_bytes, write_bytes
 from mechlab.train.stage import Trainable, modules_of
 
 BATCH = 16  # fixed: the batch's composition is part of what makes scores bit-identical
+Around = Callable[[int, Int[np.ndarray, " item"]], AbstractContextManager[object]]
+
+
+def nothing(_task: int, _chosen: Int[np.ndarray, " item"]) -> AbstractContextManager[object]:
+    """Return a block that does nothing."""
+    return nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +63,17 @@ def score(
     tasks: int,
     router: str,
     device: torch.device,
+    around: Around = nothing,
 ) -> Scores:
     """Score images whose own task is `task` among the first `tasks` tasks.
 
     The oracle router takes the given id. Images that a router sends elsewhere are scored again there.
+    `around` gives the block in which some images go through the expert of a task; routing stands outside it.
     """
     module = modules_of(system)
     module.eval()
-    given = _maps(system, features, task=task, device=device)
+    with around(task, np.arange(len(features))):
+        given = _maps(system, features, task=task, device=device)
     if router == "oracle":
         distances = np.full((len(features), tasks), np.inf)
         distances[:, task] = 0.0
@@ -76,7 +86,8 @@ def score(
     routed = given.copy()
     for other in np.unique(routes[routes != task]):
         sent = np.flatnonzero(routes == other)
-        routed[sent] = _maps(system, features[sent], task=int(other), device=device)
+        with around(int(other), sent):
+            routed[sent] = _maps(system, features[sent], task=int(other), device=device)
     return Scores(given=given, routed=routed, distances=distances, routes=routes)
 
 

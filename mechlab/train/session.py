@@ -17,10 +17,12 @@ from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
 from mechlab.files import lock, sweep_parts, write_json
 from mechlab.runs.folder import RunFolder
+from mechlab.runs.interventions import NOTHING, Asked
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
 from mechlab.specs import EvalSpec, TrainSpec, validated
-from mechlab.train import determinism, evaluation
+from mechlab.train import determinism, evaluation, scopes
+from mechlab.train.alteration import UNALTERED, Alteration
 from mechlab.train.checkpoint import load_weights
 from mechlab.train.devices import accelerator, fabric
 from mechlab.train.inputs import Inputs
@@ -74,6 +76,7 @@ def resolve(request: TrainRequest) -> Plan:
         epochs=parts["epochs"],
         batch_size=parts["batch_size"],
         world_size=request.devices,
+        interventions=tuple(f"freeze:{pattern}" for pattern in request.freeze),
     )
     run = RunFolder.of(request.out, spec)
     return Plan(request=request, spec=spec, inputs=inputs, parts=parts, evaluation=scored, run=run)
@@ -109,6 +112,9 @@ def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
     if run.is_finished:
         report(f"{run.name} is already trained; reading its summary")
         return run.summary()
+    if request.freeze:
+        whole = build(plan, tasks=len(plan.spec.tasks))
+        scopes.refuse_idle_freeze([whole.stage(task) for task in range(len(plan.spec.tasks))], request.freeze)
     if request.devices == 1:
         _train(plan, ALONE, device=fabric(request.device).device, begun=begun, report=report)
     else:
@@ -148,7 +154,8 @@ def _train_tasks(plan: Plan, world: World, *, device: torch.device, report: Repo
     system = build(plan, tasks=done)
     module = modules_of(system).to(device)
     training = TaskTraining(plan.inputs, run, system, seed=plan.spec.seed, device=device, report=report,
-                            watchers=watchers(plan, module, world), world=world)  # fmt: skip
+                            watchers=watchers(plan, module, world), world=world,
+                            freeze=plan.request.freeze)  # fmt: skip
     documents, is_complete = [], False
     try:
         for task in range(len(inputs.tasks)):
@@ -185,19 +192,36 @@ def _evaluated(
 
 
 def reevaluate(
-    run: RunFolder, *, settings: dict[str, Any], device: str = "auto", report: Report = silent
+    run: RunFolder,
+    *,
+    settings: dict[str, Any],
+    interventions: Asked = NOTHING,
+    device: str = "auto",
+    report: Report = silent,
 ) -> dict[str, Any]:
-    """Evaluate a finished run's last checkpoint with another router, aggregation or sigma; never trains."""
+    """Evaluate a finished run's last checkpoint in another way, or with a changed flow; never trains."""
     plan = plan_of(run)
     chosen = validated(EvaluationSettings, plan.evaluation.model_dump() | settings, what="evaluation")
     stage = max(run.checkpoints(), default=-1)
     if stage < 0:
         raise MechlabError(f"run '{run.path}' has no checkpoint; train it first.")
-    spec = evaluation.spec_of(plan.spec, plan.inputs, stage=stage, settings=chosen)
+    spec = evaluation.spec_of(plan.spec, plan.inputs, stage=stage, settings=chosen,
+                              interventions=interventions.texts)  # fmt: skip
     report(f"{run.name}: evaluation {spec.hash} after task {stage}")
     where = fabric(device).device
     system = restore(plan, checkpoint=stage, device=where)
-    return evaluation.evaluate(system, plan.inputs, run, spec, settings=chosen, device=where)
+    changed = alteration_of(plan, system, interventions, stage=stage)
+    return evaluation.evaluate(system, plan.inputs, run, spec, settings=chosen, device=where,
+                               alteration=changed)  # fmt: skip
+
+
+def alteration_of(plan: Plan, system: Trainable, asked: Asked, *, stage: int) -> Alteration:
+    """Return what changes a system as asked; found by name, since training knows no instrument."""
+    if not asked.texts:
+        return UNALTERED
+    found = import_module("mechlab.instrument.intervening").intervening(plan, system, asked, stage=stage)
+    assert isinstance(found, Alteration)
+    return found
 
 
 def plan_of(run: RunFolder) -> Plan:

@@ -93,12 +93,13 @@ class TaskTraining:
         report: Callable[[str], None],
         watchers: Sequence[Any] = (),
         world: World = ALONE,
+        freeze: Sequence[str] = (),
     ) -> None:
         """Bind a run to its system; `watchers` are observers with `commit`, `rewind` and `close`."""
         self.inputs, self.run, self.system, self.world = inputs, run, system, world
         self.is_first = world.rank == 0
         self.seed, self.device, self.report, self.watchers = seed, device, report, watchers
-        self.inside = run.path / "checkpoints" / "in_progress"
+        self.inside, self.freeze = run.path / "checkpoints" / "in_progress", tuple(freeze)
         self.log: Log | None = None
         self.step = 0
 
@@ -115,7 +116,7 @@ class TaskTraining:
         module.to(self.device)
         features = self.inputs.fitting(task)
         self.system.prepare(task, features)
-        stage = self.system.stage(task)
+        stage = scopes.frozen(self.system.stage(task), self.freeze)
         scopes.apply(module, stage)
         optimizer = scopes.optimizer(module, stage)
         before = self._before(task)
