@@ -83,16 +83,11 @@ def term_cosines(
     inputs: Float[Tensor, "draw group fan_in"], outputs: Float[Tensor, "draw group fan_out"]
 ) -> Float[Tensor, "draw draw"]:
     """Return the cosines between the terms of rows, in float64; NaN beside a term that is 0."""
-    a, b = (_unit(values.double()) for values in (inputs, outputs))
+    a, b = inputs.double(), outputs.double()
     products = (torch.einsum("igc,jgc->ijg", a, a) * torch.einsum("igc,jgc->ijg", b, b)).sum(dim=2)
     lengths = products.diagonal().sqrt()
     cosines: Tensor = products / torch.outer(lengths, lengths)
     return cosines.clamp_(-1.0, 1.0)
-
-
-def _unit(values: Float[Tensor, "draw group fan"]) -> Float[Tensor, "draw group fan"]:
-    """Return rows over their own length, so that no product of small gradients underflows."""
-    return values / torch.linalg.vector_norm(values, dim=(1, 2), keepdim=True)  # type: ignore[no-any-return]
 
 
 def spaced(count: int, *, chosen: int = ROWS) -> list[int]:

@@ -101,13 +101,14 @@ def test_a_convolution_of_one_pixel_is_the_linear_layer_of_its_pixels():
     np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-def test_gradients_too_small_for_their_square_keep_their_norm():
-    model, x = nn.Sequential(nn.Conv2d(2, 2, 3)), torch.randn(1, 2, 4, 4)
+@pytest.mark.parametrize(("inputs", "loss"), [(1.0, 1e-30), (1e-30, 1.0)], ids=["gradients", "inputs"])
+def test_numbers_too_small_for_their_square_keep_their_norm(inputs, loss):
+    model, x = nn.Sequential(nn.Conv2d(2, 2, 3)), inputs * torch.randn(1, 2, 4, 4)
     memory, plan = Memory(), [{"site": "0", "quantity": "row_contribution", "dtype": "float64"}]
     with Recorder(model, plan, memory) as recorder, recorder.step():
-        (1e-30 * model(x)).sum().backward()
+        (loss * model(x)).sum().backward()
     patches = functional.unfold(x.double(), 3).norm(dim=1).reshape(1, 2, 2)
-    np.testing.assert_allclose(memory.one("row_contribution/0"), 1e-30 * 2**0.5 * patches, rtol=1e-6)
+    np.testing.assert_allclose(memory.one("row_contribution/0"), loss * 2**0.5 * patches, rtol=1e-6)
 
 
 def test_padding_that_is_not_zeros_is_refused():

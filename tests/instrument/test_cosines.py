@@ -105,6 +105,7 @@ def test_chosen_rows_are_distinct_and_evenly_spaced(count, chosen):
     assert len(set(found)) == len(found) == chosen
     gaps = np.diff(found)
     assert found[0] == 0 and gaps.max() - gaps.min() <= 1
+    assert count - found[-1] <= gaps.max()  # they reach the end
 
 
 def test_from_single_images_cosines_grow_along_the_item():
