@@ -28,7 +28,7 @@ PLAN = """
 - {site: "flow.0.*", quantity: weight}
 - {site: "flow.*", quantity: row_contribution, reduction: total}
 """
-RTOL = 1e-5  # of losses and of each parameter's norm, float32; measured: 1.2e-7 and 5e-7
+RTOL = 3e-5  # of losses and of each parameter's norm, float32; measured: 1.6e-7 and 1.7e-6
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +127,16 @@ def test_a_rank_that_is_killed_ends_the_others_and_leaves_its_log(tmp_path):
 def test_a_fault_of_the_program_names_rank_line_and_log(tmp_path):
     with pytest.raises(MechlabError, match=r"rank 0 of 2 failed: ZeroDivisionError: .*rank-0.log"):
         follow(tmp_path, "1 / 0", SLEEP)
+
+
+def test_of_two_ranks_that_failed_the_killed_one_is_named(tmp_path):
+    ranks = []
+    for number, code in enumerate(("1 / 0", "import os; os.kill(os.getpid(), 9)")):
+        (tmp_path / str(number)).touch()
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+        process.wait(60)
+        ranks.append(launch.Rank(process, tmp_path / str(number)))
+    assert "rank 1 of 2 was ended by signal 9" in str(launch._ended([0, 1], ranks, tmp_path))
 
 
 def test_an_interrupt_ends_every_rank(tmp_path):
