@@ -10,9 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from mechlab.errors import MechlabError
-from mechlab.instrument.sink import DTYPES
-from mechlab.instrument.sites import find_parameters
+from mechlab.instrument.half import Halved, halved
+from mechlab.instrument.sink import Room
+from mechlab.instrument.sites import trained_parameters
 from mechlab.instrument.tap import Target, parameter_key, remove_all
 
 PARAMETER_AXES = ("fan_out", "fan_in", "height", "width")
@@ -24,18 +24,13 @@ class GradientTap:
     def __init__(self, target: Target) -> None:
         """Hook the parameters; a pattern that selects none that trains is a MechlabError."""
         self.target = target
-        found = find_parameters(target.model, target.entry.site)
-        self.parameters = {name: parameter for name, parameter in found.items() if parameter.requires_grad}
-        if not self.parameters:
-            raise MechlabError(
-                f"none of the {len(found)} parameters at '{target.entry.site}' is trained, so none has a "
-                "gradient; choose others or record 'weight'."
-            )
+        self.parameters = trained_parameters(target.model, target.entry.site)
         self.keys = tuple(self.key(name) for name in self.parameters)
         self.fired: set[str] = set()
         self.active = False
-        self.held: dict[str, Tensor] = {}
-        self.fresh: set[str] = set()  # parameters that backward reached in this step
+        self.held: dict[str, Room] = {}
+        self.powers: dict[str, int] = {}  # of the scale a step before: most often right again
+        self.halves: dict[str, Halved] = {}  # scale and counts of what is held in fp16
         take = target.sink.timed(self.take)
         self.removals = [
             parameter.register_post_accumulate_grad_hook(partial(take, name)).remove  # type: ignore[no-untyped-call]
@@ -51,35 +46,38 @@ class GradientTap:
         """Copy a gradient; a later backward of the same step replaces it by the accumulated one."""
         if not self.active or parameter.grad is None:
             return
-        gradient = parameter.grad.detach()
-        if self.target.entry.reduction == "norm":
-            self.held[name] = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+        sink, entry = self.target.sink, self.target.entry
+        gradient = sink.unscaled(parameter.grad.detach()).unsqueeze(0)
+        if entry.reduction == "norm":
+            norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+            self.held[name] = Room(norm.cpu().unsqueeze(0), None)
+            return
+        if name not in self.held:  # a second backward of the step fills the same room
+            self.held[name] = sink.room(gradient.shape, entry.dtype)
+        if entry.dtype == "float16":
+            half = halved(
+                gradient.cpu(), into=self.held[name].tensor, work=sink.work, guess=self.powers.get(name)
+            )
+            self.halves[name], self.powers[name] = half, half.power
         else:
-            # fp16 is scaled when it is written, so that its own range is not lost here
-            dtype = DTYPES[self.target.entry.dtype]
-            dtype = torch.float32 if dtype == torch.float16 else dtype
-            if name not in self.held:
-                self.held[name] = torch.empty_like(gradient, dtype=dtype)
-            self.held[name].copy_(gradient)
-        self.fresh.add(name)
+            self.held[name].tensor.copy_(gradient)
 
     def write(self) -> None:
         """Write what this step gave."""
-        entry, sink = self.target.entry, self.target.sink
+        sink = self.target.sink
         growing = sink.per_parameter_axis
-        for name in self.parameters:
-            if name not in self.fresh:
-                continue
-            values = sink.unscaled(self.held[name]).unsqueeze(0)
-            axes = (growing, *parameter_axes(values[0]))
-            dtype = "float64" if entry.reduction == "norm" else entry.dtype
-            sink.put(self.key(name), values, axes=axes, unit="loss", dtype=dtype, of_loss=True)
+        for name in [name for name in self.parameters if name in self.held]:
+            room = self.held.pop(name)
+            axes = (growing, *parameter_axes(room.tensor[0]))
+            half = self.halves.pop(name, None)
+            sink.give(self.key(name), room, axes=axes, unit="loss", of_loss=True, half=half)
             self.fired.add(self.key(name))
 
     def begin(self) -> None:
         """Switch on."""
         self.active = True
-        self.fresh.clear()
+        self.held.clear()
+        self.halves.clear()
 
     def end(self) -> None:
         """Write and switch off."""

@@ -5,10 +5,11 @@ spent in hooks and the seconds for which the writer held the loop back. Source: 
 overhead".
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,10 +17,11 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from mechlab.errors import MechlabError
-from mechlab.instrument.half import halved
+from mechlab.instrument.half import Halved, halved, scratch
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "float64": torch.float64}
 LEADING = ("item", "row", "column")
+LENT_BYTES = 64 * 1024  # smaller arrays are copied sooner than a lent buffer is looked up
 
 
 @runtime_checkable
@@ -38,6 +40,22 @@ class Store(Protocol):
     ) -> None:
         """Take a copy of rows of one key."""
         ...
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """A store that lends buffers: what is written into one is handed over without another copy."""
+
+    def lend(self, nbytes: int) -> np.ndarray:
+        """Return a buffer of at least `nbytes` bytes, which the caller owns until `append(room=...)`."""
+        ...
+
+
+class Room(NamedTuple):
+    """Memory on the CPU that a hook fills: a tensor, and the lent buffer that it lies in, if any."""
+
+    tensor: Shaped[Tensor, "*shape"]
+    buffer: np.ndarray | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +95,24 @@ class Sink:
     def __init__(self, store: Store | None, *, grid: tuple[int, int] | None = None) -> None:
         """Write to `store`; `grid` is the (rows, columns) of an image's patches where sites flatten them."""
         self.store = store
+        self.work = scratch()
         self.grid = grid
         self.moment: Moment | None = None
         self.batch: int | None = None  # images in the forward pass under way, where known
         self.seconds_in_hooks = 0.0
         self.seconds_blocked = 0.0
         self.bytes = 0
+
+    @property
+    def store(self) -> Store | None:
+        """Where rows go."""
+        return self._store
+
+    @store.setter
+    def store(self, store: Store | None) -> None:
+        self._store = store
+        # Asked once: looking a protocol up costs as much as copying a small array.
+        self._lender = store if isinstance(store, Lender) else None
 
     @property
     def per_parameter_axis(self) -> Literal["step", "item", "stage"]:
@@ -109,16 +139,42 @@ class Sink:
         of_loss: bool = False,
     ) -> None:
         """Append a tensor's rows; `axes[0]` grows. What is of a loss has its name and, in fp16, a scale."""
-        values = values.detach()
-        extra: dict[str, np.ndarray] = {}
+        room = self.room(values.shape, dtype)
         if of_loss and dtype == "float16":
-            half = halved(values)
-            values, length = half.stored, len(values)
+            half = halved(values.cpu(), into=room.tensor, work=self.work)
+            self.give(key, room, axes=axes, unit=unit, of_loss=True, half=half)
+            return
+        room.tensor.copy_(values.detach())
+        self.give(key, room, axes=axes, unit=unit, of_loss=of_loss)
+
+    def room(self, shape: Sequence[int], dtype: str) -> Room:
+        """Return memory for an array: lent by the store where that saves a copy."""
+        nbytes = math.prod(shape) * DTYPES[dtype].itemsize
+        if nbytes < LENT_BYTES or self._lender is None:
+            return Room(torch.empty(tuple(shape), dtype=DTYPES[dtype]), None)
+        buffer = self._lender.lend(nbytes)
+        array = buffer[:nbytes].view(dtype).reshape(shape)
+        return Room(torch.from_numpy(array), buffer)
+
+    def give(
+        self,
+        key: str,
+        room: Room,
+        *,
+        axes: tuple[str, ...],
+        unit: str,
+        of_loss: bool = False,
+        half: Halved | None = None,
+    ) -> None:
+        """Append what stands in `room`; with `half`, the scale and the counts of its making."""
+        extra: dict[str, np.ndarray] = {}
+        if half is not None:
+            length = len(room.tensor)
             extra["scale"] = np.full(length, half.scale)
             extra["overflow"] = np.full(length, half.overflow, dtype=np.int64)
             extra["underflow"] = np.full(length, half.underflow, dtype=np.int64)
-        array = values.to(device="cpu", dtype=DTYPES[dtype]).numpy()
-        self.append(key, array, axes=axes, unit=unit, of_loss=of_loss, extra=extra)
+        array = room.tensor.numpy()
+        self.append(key, array, axes=axes, unit=unit, of_loss=of_loss, extra=extra, room=room.buffer)
 
     def append(
         self,
@@ -129,20 +185,28 @@ class Sink:
         unit: str,
         of_loss: bool = False,
         extra: dict[str, np.ndarray] | None = None,
+        room: np.ndarray | None = None,
     ) -> None:
-        """Append an array's rows as they are, with the coordinates of the moment and any `extra` ones."""
+        """Append an array's rows as they are, with the coordinates of the moment and any `extra` ones.
+
+        `room` is the lent buffer that the array lies in: it goes back to the store.
+        """
         if self.store is None:
             raise ValueError("the recorder has no store; give one before the first step")
         coordinates = self._now().coordinates(axes[0], len(array), of_loss=of_loss) | (extra or {})
         self.bytes += array.nbytes
         began = perf_counter()
-        self.store.append(key, array, axes=axes, coordinates=coordinates, unit=unit, attributes=None)
+        lent: dict[str, np.ndarray] = {} if room is None else {"room": room}
+        self.store.append(key, array, axes=axes, coordinates=coordinates, unit=unit, attributes=None, **lent)
         self.seconds_blocked += perf_counter() - began
 
     def unscaled(self, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
-        """Return what is linear in the loss divided by the loss scale of the step, or as it is without one."""
+        """Return what is linear in the loss divided by the step's loss scale, or as it is without one."""
         scale = self._now().loss_scale
-        return values if scale == 1.0 else values / scale
+        if scale == 1.0:
+            return values
+        is_exact = values.dtype in (torch.float32, torch.float64)  # a half could vanish in the division
+        return (values if is_exact else values.float()) / scale
 
     def folded(self, values: Shaped[Tensor, "row *rest"]) -> Shaped[Tensor, "item *folded"]:
         """Return values with flattened patches (batch-major) folded back to images, rows and columns.

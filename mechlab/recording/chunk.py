@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 
 from mechlab.recording.format import Column, put_text
+from mechlab.recording.rooms import SPARE_BYTES
 
 CHUNK_BYTES = 4 * 1024**2  # no chunk is larger, unless one element is
 _WIDTH = 256  # words a line of the folded sum
@@ -86,6 +87,19 @@ def write_rows(data: h5py.Dataset, start: int, values: np.ndarray) -> None:
         block[tuple(slice(n) for n in piece.shape)] = piece
         scratch[size:].view("<u4")[0] = fletcher32(scratch[:size])
         data.id.write_direct_chunk((start + corner[0], *corner[1:]), scratch)
+
+
+def fills_chunk(data: h5py.Dataset, values: np.ndarray, *, room: np.ndarray) -> bool:
+    """Return whether values are exactly one chunk, with nothing but the spare bytes behind them in `room`."""
+    return bool(values.shape == data.chunks) and len(room) == values.nbytes + SPARE_BYTES
+
+
+def write_chunk(data: h5py.Dataset, start: int, values: np.ndarray, *, room: np.ndarray) -> None:
+    """Write values that fill one chunk where they lie: the checksum goes into the spare bytes behind them."""
+    if start + len(values) > len(data):
+        data.resize(start + len(values), axis=0)
+    room[values.nbytes :].view("<u4")[0] = fletcher32(room[: values.nbytes])
+    data.id.write_direct_chunk((start, *(0 for _ in values.shape[1:])), room)
 
 
 def bare_scale(group: h5py.Group, axis: str, length: int) -> h5py.Dataset:

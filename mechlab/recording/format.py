@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def check_axes(axes: tuple[str, ...], coordinates: tuple[str, ...]) -> None:
             )
 
 
+@cache  # a type's name takes longer than a small array takes to copy
 def kind_of(dtype: np.dtype[Any]) -> str:
     """Return the name of a type without the length of strings."""
     return "str" if dtype.kind in "USTO" else dtype.name
@@ -110,6 +112,22 @@ def stored(array: np.ndarray) -> Column:
     raise TypeError(
         f"arrays of type {array.dtype} cannot be recorded; give integers, floats, booleans or text"
     )
+
+
+def lent(array: np.ndarray, room: np.ndarray) -> Column:
+    """Return an array that lies at the start of `room` as it is stored, without a copy.
+
+    Raises ValueError for an array that lies elsewhere, or is not dense, native little-endian numbers.
+    """
+    is_plain = (
+        array.dtype.kind in "iuf"
+        and array.dtype.itemsize <= 8
+        and array.dtype.newbyteorder("<") == array.dtype
+    )
+    starts = array.__array_interface__["data"][0] == room.__array_interface__["data"][0]
+    if not (is_plain and array.flags.c_contiguous and starts and array.nbytes <= room.nbytes):
+        raise ValueError(f"{array.dtype} values of shape {array.shape} do not lie at the start of their room")
+    return Column(array)
 
 
 def _encoded(array: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 
 from mechlab.errors import MechlabError
 from mechlab.files import sha256_file, told
-from mechlab.recording.chunk import chunk_shape, create, write_rows, write_whole
+from mechlab.recording.chunk import chunk_shape, create, fills_chunk, write_chunk, write_rows, write_whole
 from mechlab.recording.format import (
     FORMAT,
     VALUES,
@@ -29,6 +29,7 @@ from mechlab.recording.format import (
     split_key,
 )
 from mechlab.recording.items import write_items
+from mechlab.recording.rooms import Rooms
 from mechlab.specs import Item
 
 GATHER_BYTES = 1024**2  # rows are gathered up to this size before a chunk is cut
@@ -47,7 +48,14 @@ class Batch:
     unit: str
     attributes: dict[str, Any]
     nbytes: int
+    room: np.ndarray | None = None  # the lent buffer that the values lie in
+    rooms: Rooms | None = None  # where it goes when the values are written
     born: float = field(default_factory=time.monotonic)  # seconds
+
+    def release(self) -> None:
+        """Give the lent buffer back: the values are written, or given up."""
+        if self.room is not None and self.rooms is not None:
+            self.rooms.give_back(self.room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +175,7 @@ class _Rows:
         self._data: h5py.Dataset | None = None
         self._chunk_rows = 0
         self._pieces: list[np.ndarray] = []
+        self._batches: list[Batch] = []  # whose buffers the pieces lie in
         self._pending = 0  # rows in pieces
         self._written = 0
         self._coordinates: dict[str, list[np.ndarray]] = {name: [] for name in first.coordinates}
@@ -180,6 +189,7 @@ class _Rows:
     def add(self, batch: Batch) -> None:
         values = batch.values.values
         self._pieces.append(values)
+        self._batches.append(batch)
         self._pending += len(values)
         for name, column in batch.coordinates.items():
             self._coordinates[name].append(column.values)
@@ -205,11 +215,18 @@ class _Rows:
             self._data = create(self._group, VALUES, column, chunk=chunk, rows=None)
             self._chunk_rows = chunk[0]
         whole = len(values) if everything else len(values) // self._chunk_rows * self._chunk_rows
-        write_rows(self._data, self._written, values[:whole])
+        room = self._batches[0].room if len(self._batches) == len(self._pieces) == 1 else None
+        if room is not None and fills_chunk(self._data, values, room=room):
+            write_chunk(self._data, self._written, values, room=room)
+        else:
+            write_rows(self._data, self._written, values[:whole])
         self._written += whole
         self._pending -= whole
         self.held -= values[:whole].nbytes
         self._pieces = [values[whole:].copy()] if self._pending else []
+        for batch in self._batches:
+            batch.release()
+        self._batches = []
 
     def finish(self) -> None:
         """Write what waits, the coordinates, and the description."""

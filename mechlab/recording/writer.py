@@ -19,10 +19,11 @@ from mechlab.recording.backlog import Backlog, Flush, Policy
 from mechlab.recording.commits import Commits
 from mechlab.recording.fault import OnFault, judged, note_end
 from mechlab.recording.form import Form, check_form
-from mechlab.recording.format import Column, stored
+from mechlab.recording.format import Column, lent, stored
 from mechlab.recording.items import identity
 from mechlab.recording.manifest import append_line
 from mechlab.recording.pack import pack as pack_folder
+from mechlab.recording.rooms import Rooms
 from mechlab.recording.segment import Batch
 from mechlab.recording.start import Start, check_free, created, locked, resumed
 from mechlab.recording.statistics import Statistics
@@ -55,6 +56,7 @@ class Writer:
         self._locks = locks
         self._forms = dict(start.forms)
         self._table = list(start.items)
+        self._rooms = Rooms(limit_bytes=limit_bytes)
         self._backlog = Backlog(limit_bytes=limit_bytes, policy=policy, goes_on=on_fault == "go-on")
         self._commits = Commits(
             self._backlog,
@@ -162,21 +164,29 @@ class Writer:
         coordinates: dict[str, np.ndarray],
         unit: str,
         attributes: dict[str, Any] | None = None,
+        room: np.ndarray | None = None,
     ) -> None:
-        """Hand over rows of a key; the arrays are copied before this returns.
+        """Hand over rows of a key; the arrays are copied before this returns, except values in a lent room.
 
         `axes` name the dimensions of `values`; rows lie along the first. Coordinates have one value a row.
         `attributes` are JSON values, given with a key's first rows. What the key fixed once must not change.
+        `room` is a buffer of `lend` at whose start `values` lies: it is the writer's again, whatever happens.
         """
         began = time.monotonic()
         if self._is_closed:
             raise ValueError("the writer is closed")
         self._backlog.check()
-        batch = self._batch(key, values, axes, coordinates, unit, attributes)
+        batch = self._batch(key, values, axes, coordinates, unit, attributes, room)
         if len(values) and self._backlog.put(batch):
             self._rows += len(values)
             self._bytes += batch.nbytes
+        else:
+            batch.release()
         self._append_seconds += time.monotonic() - began
+
+    def lend(self, nbytes: int) -> np.ndarray:
+        """Return a buffer that is filled by the caller and handed over as `append(room=...)`."""
+        return self._rooms.lend(nbytes)
 
     def items(self, table: Sequence[Item]) -> None:
         """Declare the item table; a table that was declared before may only be extended."""
@@ -247,8 +257,9 @@ class Writer:
         coordinates: dict[str, np.ndarray],
         unit: str,
         attributes: dict[str, Any] | None,
+        room: np.ndarray | None,
     ) -> Batch:
-        column = stored(values)
+        column = stored(values) if room is None else lent(values, room)
         columns = {name: stored(coordinate) for name, coordinate in coordinates.items()}
         known = self._forms.get(key)
         form = Form(
@@ -274,6 +285,8 @@ class Writer:
             unit=unit,
             attributes=form.attributes,
             nbytes=nbytes,
+            room=room,
+            rooms=self._rooms,
         )
 
     def _check_coordinates(self, key: str, rows: int, columns: dict[str, Column]) -> None:

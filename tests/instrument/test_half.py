@@ -30,3 +30,29 @@ def test_values_of_any_size_come_back_to_eleven_bits(power, seed):
 def test_what_fp16_cannot_hold_is_counted(values, overflow, underflow):
     half = halved(torch.tensor(values))
     assert (half.overflow, half.underflow) == (overflow, underflow)
+
+
+@pytest.mark.parametrize("guess", [-3, 0, 9, 40])
+@pytest.mark.parametrize("planted", [None, float("inf"), float("nan")])
+def test_a_guess_of_the_power_changes_nothing(guess, planted):
+    values = torch.randn(300_000, generator=torch.Generator().manual_seed(0)) * 1e-3  # several blocks
+    values[::7] = -0.0
+    values[5] = 1e-30
+    if planted is not None:
+        values[140_000] = planted
+    plain, guessed = halved(values), halved(values, guess=guess)
+    assert plain.stored.numpy().tobytes() == guessed.stored.numpy().tobytes()
+    counts = (plain.scale, plain.overflow, plain.underflow)
+    assert counts == (guessed.scale, guessed.overflow, guessed.underflow)
+    assert counts[1:] == (int(planted is not None), 1)
+
+
+def test_dense_and_scattered_values_are_halved_alike():
+    values = torch.randn(40, 30, generator=torch.Generator().manual_seed(0)) * 1e-9
+    dense, scattered = halved(values.T.contiguous()), halved(values.T)
+    torch.testing.assert_close(dense.stored, scattered.stored, rtol=0, atol=0)
+    assert (dense.scale, dense.overflow, dense.underflow) == (
+        scattered.scale,
+        scattered.overflow,
+        scattered.underflow,
+    )
