@@ -11,7 +11,7 @@ from mechlab.runs.folder import RunFolder
 
 
 def difference(first: RunFolder, second: RunFolder) -> dict[str, Any]:
-    """Return what `mechlab diff --json` prints: spec, declared, observed, trajectory, parameters, metrics."""
+    """Return what `mechlab diff --json` prints of runs: spec, declared, observed, trajectory, metrics."""
     one, two = _stages(first), _stages(second)
     specs = first.spec(), second.spec()
     keys = fingerprint.differing_keys(*specs)
@@ -23,6 +23,7 @@ def difference(first: RunFolder, second: RunFolder) -> dict[str, Any]:
         except MechlabError as refusal:
             no_op = str(refusal)
     return {
+        "kind": "runs",
         "first": first.name,
         "second": second.name,
         "spec": [{"key": key, "first": _value(first, key), "second": _value(second, key)} for key in keys],
