@@ -25,7 +25,8 @@ class GradientTap:
         """Hook the parameters; a pattern that selects none that trains is a MechlabError."""
         self.target = target
         self.parameters = trained_parameters(target.model, target.entry.site)
-        self.keys = tuple(self.key(name) for name in self.parameters)
+        self.names = {name: self.key(name) for name in self.parameters}  # parameter -> key
+        self.keys = tuple(self.names.values())
         self.fired: set[str] = set()
         self.active = False
         self.held: dict[str, Room] = {}
@@ -70,8 +71,8 @@ class GradientTap:
             room = self.held.pop(name)
             axes = (growing, *parameter_axes(room.tensor[0]))
             half = self.halves.pop(name, None)
-            sink.give(self.key(name), room, axes=axes, unit="loss", of_loss=True, half=half)
-            self.fired.add(self.key(name))
+            sink.give(self.names[name], room, axes=axes, unit="loss", of_loss=True, half=half)
+            self.fired.add(self.names[name])
 
     def begin(self) -> None:
         """Switch on."""

@@ -170,9 +170,9 @@ class Sink:
         extra: dict[str, np.ndarray] = {}
         if half is not None:
             length = len(room.tensor)
-            extra["scale"] = np.full(length, half.scale)
-            extra["overflow"] = np.full(length, half.overflow, dtype=np.int64)
-            extra["underflow"] = np.full(length, half.underflow, dtype=np.int64)
+            extra["scale"] = np.array([half.scale] * length)
+            extra["overflow"] = np.array([half.overflow] * length, dtype=np.int64)
+            extra["underflow"] = np.array([half.underflow] * length, dtype=np.int64)
         array = room.tensor.numpy()
         self.append(key, array, axes=axes, unit=unit, of_loss=of_loss, extra=extra, room=room.buffer)
 

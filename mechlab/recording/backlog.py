@@ -16,6 +16,8 @@ from mechlab.recording.segment import Batch
 from mechlab.specs import Item
 
 Policy = Literal["block", "drop", "error"]
+WAKE_BYTES = 4 * 1024**2  # that wait wake the thread at once
+WAKE_SECONDS = 0.1  # after which it looks by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class Backlog:
         self._policy = policy
         self._goes_on = goes_on  # after a fault: rows are dropped and counted, and nothing is raised
         self._orders: deque[Order] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)  # for the caller, when rows are written
+        self._work = threading.Condition(self._lock)  # for the thread, when enough waits
+        self._wakes_at: int | None = None  # while the thread sleeps: bytes that wake it
         self._bytes = 0
         self._fault: MechlabError | None = None
         self.blocked_seconds = 0.0
@@ -46,10 +51,11 @@ class Backlog:
 
     def put(self, batch: Batch) -> bool:
         """Queue rows; False when they were dropped. Rows above the limit pass when nothing waits."""
-        with self._changed:
+        with self._lock:
             if self._is_full(batch) and self._policy == "block":
                 start = time.monotonic()
-                self._changed.wait_for(lambda: self._fault is not None or not self._is_full(batch))
+                self._work.notify()
+                self._room.wait_for(lambda: self._fault is not None or not self._is_full(batch))
                 self.blocked_seconds += time.monotonic() - start
             self._raise()
             if self._fault is not None or self._is_full(batch):
@@ -63,23 +69,31 @@ class Backlog:
                 return False
             self._orders.append(batch)
             self._bytes += batch.nbytes
-            self._changed.notify_all()
+            # Waking the thread for each small array makes the two fight for the interpreter.
+            if self._wakes_at is not None and self._bytes >= self._wakes_at:
+                self._work.notify()
             return True
 
     def order(self, order: list[Item] | Flush) -> None:
         """Queue an order that takes no room."""
-        with self._changed:
+        with self._lock:
             self._raise()
             if self._fault is None:
                 self._orders.append(order)
-                self._changed.notify_all()
+                self._work.notify()
             elif isinstance(order, Flush):
                 order.done.set()
 
     def take(self, *, timeout: float | None) -> Order | None:
-        """Return the next order, or None after `timeout` seconds; after a fault the last one."""
-        with self._changed:
-            self._changed.wait_for(lambda: bool(self._orders) or self._fault is not None, timeout)
+        """Return the next order, or None after at most `timeout` seconds; after a fault the last one.
+
+        Without a timeout the thread holds no rows and sleeps until there are some.
+        """
+        with self._lock:
+            if not self._orders and self._fault is None:
+                self._wakes_at = 1 if timeout is None else WAKE_BYTES
+                self._work.wait(None if timeout is None else min(timeout, WAKE_SECONDS))
+                self._wakes_at = None
             if self._fault is not None:
                 return Flush(threading.Event(), is_last=True)
             return self._orders.popleft() if self._orders else None
@@ -91,13 +105,13 @@ class Backlog:
 
     def written(self, batch: Batch) -> None:
         """Give back the room of rows that the thread has taken over."""
-        with self._changed:
+        with self._lock:
             self._bytes -= batch.nbytes
-            self._changed.notify_all()
+            self._room.notify()
 
     def fail(self, fault: MechlabError) -> None:
         """Give everything up: whoever waits or comes later gets the fault, or goes on without recording."""
-        with self._changed:
+        with self._lock:
             if self._goes_on and self._fault is None:
                 logging.getLogger(__name__).warning("%s The loop goes on without recording.", fault)
             self._fault = self._fault or fault
@@ -105,7 +119,8 @@ class Backlog:
                 if isinstance(order, Flush):
                     order.done.set()
             self._orders.clear()
-            self._changed.notify_all()
+            self._room.notify()
+            self._work.notify()
 
     @property
     def fault(self) -> MechlabError | None:
@@ -114,7 +129,7 @@ class Backlog:
 
     def check(self) -> None:
         """Raise the fault of the writer's thread, if there is one."""
-        with self._changed:
+        with self._lock:
             self._raise()
 
     def _is_full(self, batch: Batch) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -104,6 +105,8 @@ def stored(array: np.ndarray) -> Column:
     """
     kind = array.dtype.kind
     if kind in "iuf" and array.dtype.itemsize <= 8:
+        if array.dtype.byteorder in "=|" and sys.byteorder == "little":
+            return Column(array.copy())  # the usual case, and the quick one
         return Column(np.array(array, dtype=array.dtype.newbyteorder("<"), order="C", copy=True))
     if kind == "b":
         return Column(np.array(array, dtype=np.uint8, order="C", copy=True), is_bool=True)

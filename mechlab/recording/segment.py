@@ -109,6 +109,7 @@ class Segment:
         self._part = folder / f".{self.path.name}.part"
         self._keys: dict[str, _Rows] = {}
         self._items: list[Item] = []
+        self.held = 0  # bytes that wait in memory for company
         try:
             self._file = h5py.File(self._part, "w", libver=LIBVER)
             put_text(self._file, "format", FORMAT)
@@ -124,16 +125,14 @@ class Segment:
         """Take rows; large ones go to the file at once, small ones wait for company."""
         if batch.key not in self._keys:
             self._keys[batch.key] = _Rows(site_group(self._file, batch.key), batch)
-        self._keys[batch.key].add(batch)
+        rows = self._keys[batch.key]
+        before = rows.held
+        rows.add(batch)
+        self.held += rows.held - before
 
     def add_items(self, items: list[Item]) -> None:
         """Take rows of the item table."""
         self._items.extend(items)
-
-    @property
-    def held(self) -> int:
-        """Bytes that wait in memory for company."""
-        return sum(rows.held for rows in self._keys.values())
 
     def commit(self) -> tuple[Contents, int, str]:
         """Write the rest, close, fsync, rename; return contents, size in bytes and SHA-256."""
