@@ -39,7 +39,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks --write docs/benchmarks.md
 
 chaos: $(STAMP)
-	$(BIN)/python -m pytest -q -m slow tests/train/test_resume.py --timeout 3000
+	$(BIN)/python -m pytest -q -s -m slow tests/recording/test_chaos.py tests/train/test_resume.py --timeout 3000
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -40,6 +40,10 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
     "--record", type=click.Path(path_type=Path), help="Recording plan (YAML) followed during training."
 )
 @click.option(
+    "--record-fault", type=click.Choice(["stop", "go-on"]),
+    help="When the recording's disk is full: stop (default), or train on without recording.",
+)  # fmt: skip
+@click.option(
     "--freeze", multiple=True, metavar="PATTERN", help="Parameters that do not move, e.g. 'flow.*'."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

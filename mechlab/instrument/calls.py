@@ -4,9 +4,10 @@ A step lasts until the next call or the end of the block, so that the backward p
 between belong to it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from torch import Tensor, nn
 
 from mechlab.errors import MechlabError
 from mechlab.files import remove_folder
+from mechlab.instrument.forecast import check_steps
 from mechlab.instrument.item_table import Chosen, ItemTable, Named
 from mechlab.instrument.recorder import LossScale, Plan, Recorder
 from mechlab.instrument.sink import Moment
 from mechlab.instrument.sites import Site
+from mechlab.recording.fault import OnFault
 
 
 class Calls:
@@ -36,6 +39,7 @@ class Calls:
         self.counts_evaluation = not recorder.model.training
         self.number = 0  # calls that counted
         self.next: Moment | None = None  # what the caller said of the next call
+        self.after_first: Callable[[], None] | None = None  # called once, when the first step is written
         hook = recorder.model.register_forward_pre_hook(self._opened, with_kwargs=True)
         self.remove = hook.remove
 
@@ -53,6 +57,8 @@ class Calls:
         told, self.next = self.next or Moment(), None
         if self.recorder.sink.moment is not None:
             self.recorder.end()
+            if self.number == 1 and self.after_first is not None:
+                self.after_first()
         if not (module.training or self.counts_evaluation):
             return
         if self.table is not None and told.items is None:
@@ -88,14 +94,17 @@ def record(
     grid: tuple[int, int] | None = None,
     items: Sequence[Named] | None = None,
     loss_scale: LossScale = 1.0,
+    steps: int | None = None,
+    on_fault: OnFault = "stop",
 ) -> Iterator[Recorder]:
     """Record any loop over any model: every call of the model opens a step, counted from 0.
 
     Calls in evaluation mode count only if the model is in evaluation mode when the block is entered. `path`
     becomes a recording. `items` are its images, and `recorder.batch` says which of them a call holds.
     `loss_scale` is what the loss is multiplied by before backward (a GradScaler's get_scale): recorded
-    gradients are divided by it. Raises MechlabError for a plan that does not fit and for a loop that calls
-    nothing.
+    gradients are divided by it. `steps` is the number of calls to come: with it a recording that the disk
+    cannot hold is refused after the first. `on_fault="go-on"` lets the loop outlive a disk that fills up.
+    Raises MechlabError for a plan that does not fit and for a loop that calls nothing.
     """
     create = import_module("mechlab.recording.writer").Writer.create
     table = None if items is None else ItemTable(items)
@@ -104,11 +113,15 @@ def record(
     # The recorder comes first, so that a plan that does not fit leaves no recording behind.
     with Recorder(model, plan, sites=sites, grid=grid) as recorder:
         try:
-            with create(folder, attributes=named) as writer:
+            with create(folder, attributes=named, on_fault=on_fault) as writer:
                 recorder.sink.store = writer
                 if table is not None:
                     writer.items(table.items)
-                with _called(recorder, table=table, loss_scale=loss_scale):
+                with _called(recorder, table=table, loss_scale=loss_scale) as calls:
+                    if steps is not None:
+                        calls.after_first = partial(
+                            check_steps, recorder, writer.sizes, folder, steps=range(steps)
+                        )
                     yield recorder
                 writer.note({"overhead": asdict(recorder.statistics)})
         finally:
@@ -117,11 +130,11 @@ def record(
 
 
 @contextmanager
-def _called(recorder: Recorder, *, table: ItemTable | None, loss_scale: LossScale) -> Iterator[None]:
+def _called(recorder: Recorder, *, table: ItemTable | None, loss_scale: LossScale) -> Iterator[Calls]:
     """Let the calls of the model drive a recorder; MechlabError if none counted."""
     calls = recorder.calls = Calls(recorder, table=table, loss_scale=loss_scale)
     try:
-        yield
+        yield calls
         if recorder.sink.moment is not None:
             recorder.end()
     finally:

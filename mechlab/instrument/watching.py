@@ -5,7 +5,9 @@ first rank alone records it.
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib import import_module
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -13,9 +15,14 @@ from torch import nn
 
 from mechlab import systems
 from mechlab.errors import MechlabError
+from mechlab.instrument.forecast import check_steps
 from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.recorder import Recorder
+from mechlab.instrument.statistics import Statistics
+from mechlab.recording.cost import cost
+from mechlab.recording.fault import OnFault
+from mechlab.recording.reader import open as open_recording
 from mechlab.recording.writer import Writer
 from mechlab.specs import PlanEntry, RecordSpec
 from mechlab.train.loop import Step
@@ -34,7 +41,9 @@ class Watch:
         self.entries = rank_entries(asked, world)
         self.system = plan.spec.system
         self.inputs, self.grid = plan.inputs, plan.inputs.grid
-        spec = RecordSpec(evaluation=None, train=plan.spec.hash, plan=tuple(asked), split="train")
+        self.on_fault: OnFault = plan.request.record_fault or "stop"
+        self.steps = steps_of(plan)
+        spec = spec_of(plan, asked)
         self.folder = plan.run.path / "recordings" / spec.hash
         self.attributes = {
             "run_id": plan.run.name,
@@ -45,14 +54,21 @@ class Watch:
         self.writer: Writer | None = None
         self.recorder: Recorder | None = None
         self.offset = 0
-        self.seconds = 0.0
+        self.spent = Statistics()
+        self.is_forecast = False
 
     def rewind(self, position: int, *, task: int) -> None:
         """Begin or resume at a task: what stands after `position` is dropped."""
         if self.writer is None:
             self.writer = Writer.resume(
-                self.folder, position=position, attributes=self.attributes, rank=self.world.rank
+                self.folder,
+                position=position,
+                attributes=self.attributes,
+                rank=self.world.rank,
+                on_fault=self.on_fault,
             )
+            with open_recording(self.folder) as found:  # what was spent before the run was interrupted
+                self.spent = Statistics(**(found.facts.get("overhead", {}) | {"silent": ()}))
         self._detach()
         tables = [self.inputs.fitting_items(earlier) for earlier in range(task + 1)]  # also where it resumes
         self.offset = sum(len(table) for table in tables[:-1])
@@ -72,40 +88,42 @@ class Watch:
         assert self.recorder is not None
         for _, tap in self.recorder.taps if self.world.size > 1 else ():
             if isinstance(tap, GradientTap):
-                for name in tuple(tap.held):
-                    tap.take(name, tap.parameters[name])
+                tap.take_again()
 
     def after(self, step: Step) -> None:
-        """Close the step."""
-        assert self.recorder is not None
+        """Close the step; after the first one a recording that will not fit the disk is refused."""
+        assert self.recorder is not None and self.writer is not None
         self.recorder.end()
+        if not self.is_forecast:
+            check_steps(self.recorder, self.writer.sizes, self.folder, steps=range(step.step, self.steps))
+            self.is_forecast = True
 
     def commit(self) -> int:
         """Bring everything to disk and return the position that a checkpoint keeps."""
         assert self.writer is not None
         self.writer.commit()
+        self._note_cost()
         return self.writer.position
 
     def close(self, *, is_complete: bool) -> None:
         """Take the hooks off and bring everything to disk; the first rank packs a complete recording."""
         self._detach(is_complete=is_complete)
         if self.writer is not None:
+            self._note_cost()
             self.writer.close(pack=is_complete and self.world.rank == 0)
 
-    def report(self) -> dict[str, Any]:
-        """Return what following has cost: seconds in hooks, bytes, rows dropped."""
-        statistics = self.writer.statistics if self.writer is not None else None
-        return {
-            "seconds": self.seconds,
-            "bytes": statistics.bytes if statistics else 0,
-            "dropped": statistics.dropped_rows if statistics else 0,
-        }
+    def _note_cost(self) -> None:
+        """Write what following has cost so far; the first rank does, for all have the same steps."""
+        assert self.writer is not None
+        if self.world.rank == 0 and self.writer.fault is None:
+            now = Statistics() if self.recorder is None else self.recorder.statistics
+            self.writer.note({"overhead": asdict(self.spent + now)})
 
     def _detach(self, *, is_complete: bool = True) -> None:
         if self.recorder is not None:
             # What a broken training did not record is no mistake of the plan, and must not hide the fault.
             self.recorder.__exit__(None if is_complete else MechlabError, None, None)
-            self.seconds += self.recorder.statistics.seconds_in_hooks
+            self.spent += self.recorder.statistics
             self.recorder = None
 
 
@@ -114,6 +132,31 @@ def watch(plan: Plan, module: nn.Module, world: World) -> Watch | None:
     assert plan.request.record is not None
     asked = read_plan(plan.request.record)
     return Watch(plan, module, world, asked=asked) if rank_entries(asked, world) else None
+
+
+def watched(plan: Plan) -> dict[str, Any]:
+    """Return where a training's recording is, its bytes, what it cost and what it lost."""
+    assert plan.request.record is not None
+    folder = plan.run.path / "recordings" / spec_of(plan, read_plan(plan.request.record)).hash
+    with open_recording(folder) as found:
+        spent = cost(found)
+    return {
+        "path": str(folder),
+        "bytes": sum(path.stat().st_size for path in folder.glob("*.h5")),
+        "overhead_ratio": spent["overhead_ratio"],
+        "dropped": spent["dropped_rows"],
+    }
+
+
+def spec_of(plan: Plan, asked: Sequence[PlanEntry]) -> RecordSpec:
+    """Return what names the recording of a training."""
+    return RecordSpec(evaluation=None, train=plan.spec.hash, plan=tuple(asked), split="train")
+
+
+def steps_of(plan: Plan) -> int:
+    """Return the number of optimiser steps of a whole run."""
+    images = [len(plan.inputs.fitting_items(task)) for task in range(len(plan.spec.tasks))]
+    return plan.spec.epochs * sum(ceil(count / plan.spec.batch_size) for count in images)
 
 
 def rank_entries(entries: Sequence[PlanEntry], world: World) -> list[PlanEntry]:

@@ -34,6 +34,7 @@ AXES = (
         "fan_in",
         "rank",
         "draw",
+        "quantile",
     ),
     *("batch", "height", "width", "channel"),  # of raw images and foreign models
 )
@@ -141,7 +142,8 @@ def _encoded(array: np.ndarray) -> np.ndarray:
         raise ValueError("text with NUL characters cannot be recorded")
     data = [text.encode() for text in texts]
     length = max((len(text) for text in data), default=0)
-    return np.array(data, dtype=f"S{max(length, 1)}").reshape(array.shape)
+    # netCDF tools take text of one byte for the characters of a longer one, and join them
+    return np.array(data, dtype=f"S{max(length, 2)}").reshape(array.shape)
 
 
 def decoded(values: np.ndarray, *, is_bool: bool) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""A recording, or any HDF5 file, as a tree of plain data: groups, data sets, shapes, units, attributes.
+"""A recording as a tree of plain data: groups, data sets, shapes, units, sizes, attributes, cost.
 
-For `mechlab inspect`. Links are named and never followed; values are not read.
+For `mechlab inspect`. Values are not read; coordinates are.
 """
 
 import json
@@ -8,31 +8,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from mechlab.files import size
-from mechlab.recording.format import FORMAT, get_text, kind_of
-from mechlab.recording.opened import open_hdf5
-from mechlab.recording.quantity import Quantity, reading
+from mechlab.recording.cost import cost, cost_line
+from mechlab.recording.format import kind_of
+from mechlab.recording.quantity import Quantity
 from mechlab.recording.reader import Recording
 from mechlab.recording.reader import open as open_recording
-from mechlab.result import plain
 
 _WIDTH = 100  # characters of an attribute that are shown
 
 
 def tree(path: Path | str) -> dict[str, Any]:
-    """Return the tree of a recording (folder or file) or of another HDF5 file.
+    """Return the tree of a recording (folder or file); any other file is refused.
 
-    Every node has `name`, `kind` ("recording", "group", "data set" or "link") and `attributes`; groups have
-    `children`, data sets `shape`, `axes` (None when unknown), `dtype`, `unit`, `bytes`.
+    Every node has `name`, `kind` ("recording", "group" or "data set") and `attributes`. Groups have
+    `children`; data sets `shape`, `axes`, `dtype`, `unit`, `coordinates` and `bytes` of their values; the
+    recording has `bytes` on disk, `value_bytes` of all keys, and `cost`.
     """
-    path = Path(path)
-    if path.is_file():
-        with open_hdf5(path) as file, reading(path, "the tree"):
-            is_recording = get_text(file, "format") == FORMAT and "rank" not in file.attrs
-            if not is_recording:
-                return _group(file, path.name) | {"kind": "HDF5 file", "bytes": path.stat().st_size}
     with open_recording(path) as recording:
         return _recording(recording)
 
@@ -42,9 +34,8 @@ def lines(node: dict[str, Any], *, depth: int = 0) -> Iterator[str]:
     indent = "  " * depth
     words = [node["name"], f"({node['kind']})" if node["kind"] not in ("group", "data set") else ""]
     if node["kind"] == "data set":
-        axes = node["axes"] or [""] * len(node["shape"])
         shape = " × ".join(
-            f"{axis} {length}".strip() for axis, length in zip(axes, node["shape"], strict=True)
+            f"{axis} {length}" for axis, length in zip(node["axes"], node["shape"], strict=True)
         )
         words += [f"[{shape}]", node["dtype"], node["unit"] or ""]
         words += ["by " + ", ".join(node["coordinates"])] if node.get("coordinates") else []
@@ -54,6 +45,8 @@ def lines(node: dict[str, Any], *, depth: int = 0) -> Iterator[str]:
     for name, value in node["attributes"].items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         yield f"{indent}  @{name} = {text if len(text) <= _WIDTH else text[: _WIDTH - 1] + '…'}"
+    if "cost" in node:
+        yield f"{indent}  values {size(node['value_bytes'])}; {cost_line(node['cost'])}"
     for child in node.get("children", ()):
         yield from lines(child, depth=depth + 1)
 
@@ -76,6 +69,8 @@ def _recording(recording: Recording) -> dict[str, Any]:
         "items": len(recording.items),
         "segments": 0 if recording.is_packed else len(files),
         "bytes": sum(path.stat().st_size for path in files),
+        "value_bytes": sum(site["bytes"] for sites in quantities.values() for site in sites),
+        "cost": cost(recording),
         "children": children,
     }
 
@@ -93,42 +88,3 @@ def _quantity(quantity: Quantity) -> dict[str, Any]:
         "bytes": quantity.nbytes,
         "coordinates": coordinates,
     }
-
-
-def _group(group: h5py.Group, name: str) -> dict[str, Any]:
-    children = []
-    for child in group:
-        link = group.get(child, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            children.append({"name": child, "kind": "link", "attributes": {"path": str(link.path)}})
-            continue
-        node = group[child]
-        if isinstance(node, h5py.Group):
-            children.append(_group(node, child))
-        elif isinstance(node, h5py.Dataset):
-            children.append(_data(node, child))
-    return {"name": name, "kind": "group", "attributes": _attributes(group), "children": children}
-
-
-def _data(data: h5py.Dataset, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "kind": "data set",
-        "attributes": _attributes(data),
-        "shape": list(data.shape or ()),
-        "axes": None,
-        "dtype": "str" if h5py.check_string_dtype(data.dtype) else str(data.dtype),
-        "unit": get_text(data, "unit") or get_text(data, "units"),
-        "bytes": int(data.nbytes),
-    }
-
-
-def _attributes(node: h5py.HLObject) -> dict[str, Any]:
-    """Return attributes of numbers and text; anything else is named by its type."""
-    values = {}
-    for name in node.attrs:
-        kind = node.attrs.get_id(name).dtype
-        is_plain = kind.kind in "iufSb" or h5py.check_string_dtype(kind) is not None
-        value = plain(node.attrs[name]) if is_plain else f"<{kind}>"
-        values[name] = value.decode("utf-8", errors="replace") if isinstance(value, bytes) else value
-    return values

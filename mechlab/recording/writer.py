@@ -35,8 +35,8 @@ LIMIT_BYTES = 256 * 1024**2
 class Writer:
     """Writes one rank of a recording. Made by `create` or `resume`; a context manager.
 
-    Leaving the `with` block packs; leaving it by an exception only commits what was appended. A fault of the
-    disk is raised by the next call, or with `on_fault="go-on"` logged once: rows are then counted as dropped.
+    Leaving the `with` block packs; an exception only commits. A fault of the disk is raised by the next call,
+    or with `on_fault="go-on"` logged once, and rows are counted as dropped from then on.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class Writer:
             position=start.position,
             due_seconds=flush_seconds / 2,  # the other half is for the queue and the disk
         )
-        self._rows = self._bytes = 0
-        self._append_seconds = 0.0
+        self.sizes: dict[str, int] = {}  # bytes that each key was given
+        self._rows, self._append_seconds = 0, 0.0
         self._is_closed = False
         self._commits.start()
 
@@ -146,7 +146,7 @@ class Writer:
         lost = 0 if self.fault is None else self._rows - self._commits.rows
         return Statistics(
             rows=self._rows,
-            bytes=self._bytes,
+            bytes=sum(self.sizes.values()),
             segments=self._commits.segments,
             dropped_rows=self._backlog.dropped_rows + lost,
             dropped_batches=self._backlog.dropped_batches,
@@ -179,7 +179,7 @@ class Writer:
         batch = self._batch(key, values, axes, coordinates, unit, attributes, room)
         if len(values) and self._backlog.put(batch):
             self._rows += len(values)
-            self._bytes += batch.nbytes
+            self.sizes[key] = self.sizes.get(key, 0) + batch.nbytes
         else:
             batch.release()
         self._append_seconds += time.monotonic() - began

@@ -4,12 +4,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import JsonValue
 
 from mechlab.errors import MechlabError, unknown
 from mechlab.systems import Dataset
+
+OnFault = Literal["stop", "go-on"]  # as in mechlab.recording, which this file does without: it loads h5py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class TrainRequest:
     batch_size: int | None = None
     settings: dict[str, JsonValue] = field(default_factory=dict)
     record: Path | None = None  # a recording plan that is followed during training
+    record_fault: OnFault | None = None  # when the recording's disk fails; None: stop
     freeze: tuple[str, ...] = ()  # patterns of parameters that do not move
     device: str = "auto"
     devices: int = 1
@@ -60,7 +63,18 @@ class TrainRequest:
         values["layers"] = None if values.get("layers") is None else tuple(values["layers"])
         freeze = values.get("freeze") or ()
         values["freeze"] = (freeze,) if isinstance(freeze, str) else tuple(freeze)
+        _check_fault(values.get("record_fault"), record=values.get("record"))
         return cls(**values)
+
+
+def _check_fault(word: object, *, record: Path | None) -> None:
+    if word is not None and word not in get_args(OnFault):
+        raise unknown("answer to a fault of the recording", str(word), get_args(OnFault))
+    if word is not None and record is None:
+        raise MechlabError(
+            f"--record-fault {word} was given without --record, so nothing reads it; give --record PLAN as "
+            "well, or leave it out."
+        )
 
 
 def task_stream(text: str, dataset: Dataset) -> tuple[tuple[str, ...], ...]:

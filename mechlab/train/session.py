@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -174,11 +175,10 @@ def _train_tasks(plan: Plan, world: World, *, device: torch.device, report: Repo
 
 
 def watchers(plan: Plan, module: nn.Module, world: World) -> Sequence[Any]:
-    """Return the recorder that a request asks for; found by name, since training knows only observers."""
+    """Return the recorder that a request asks for."""
     if plan.request.record is None:
         return ()
-    watch = import_module("mechlab.instrument.watching").watch
-    found = watch(plan, module, world)
+    found = _watching().watch(plan, module, world)
     return () if found is None else (found,)
 
 
@@ -263,8 +263,14 @@ def summarise(plan: Plan, stages: list[dict[str, Any]], *, seconds: float) -> di
         "accuracy_matrix": matrix,
         "evaluation": EvalSpec.model_validate(stages[-1]["spec"]).hash,
         "trajectory": fingerprint.trajectory(fingerprint.load(plan.run.path / "fingerprint.json")),
+        "recording": None if plan.request.record is None else _watching().watched(plan),
         "seconds": round(seconds, 1),
     }
+
+
+def _watching() -> ModuleType:
+    """Return the room that records a training, found by name, since training knows only observers."""
+    return import_module("mechlab.instrument.watching")
 
 
 def _told(report: Report, document: dict[str, Any], tasks: Sequence[Sequence[str]]) -> None:

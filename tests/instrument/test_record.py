@@ -107,3 +107,38 @@ def test_flattened_patches_are_folded_by_the_models_batch(tmp_path):
     with recording.open(tmp_path / "recording") as found:
         assert found["row_contribution/layer"].shape == (5, 2, 3)
         assert found["row_contribution/layer"].axes == ("item", "row", "column")
+
+
+def test_a_recording_that_will_not_fit_is_refused_after_its_first_step(model, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from mechlab.recording import forecast
+
+    monkeypatch.setattr(forecast.shutil, "disk_usage", lambda _: SimpleNamespace(free=40_000))
+    plan = [{"site": "*", "quantity": "gradient"}, {"site": "2", "quantity": "activation", "every": 10}]
+    with mechlab.record(model, plan, tmp_path / "fits", steps=100):
+        loop(model)
+    with (
+        pytest.raises(MechlabError, match=r"\(\d+ B a step × 1000 steps\) and 40.0 kB are free"),
+        mechlab.record(model, plan, tmp_path / "not", steps=1000),
+    ):
+        loop(model)
+    with recording.open(tmp_path / "not") as found:
+        assert found["gradient/0"].coordinates["step"].tolist() == [0]
+
+
+def test_a_loop_outlives_a_full_disk_where_it_is_asked_to(model, tmp_path, monkeypatch, caplog):
+    from mechlab.recording import segment
+
+    def no_space(path):
+        raise OSError(28, "No space left on device")
+
+    with mechlab.record(model, PLAN, tmp_path / "recording", on_fault="go-on") as recorder:
+        loop(model)
+        recorder.sink.store.commit()
+        monkeypatch.setattr(segment, "sync", no_space)
+        loop(model)
+    assert "The loop goes on without recording" in caplog.text
+    with recording.open(tmp_path / "recording") as found:
+        found.verify()
+        assert found.statistics["dropped_rows"] > 0

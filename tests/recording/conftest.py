@@ -32,22 +32,25 @@ def quick_disk() -> Iterator[None]:
 
 
 class Process:
-    """The program `writer_process.py`: one recording process at a time."""
+    """A program like `writer_process.py`: one recording process at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Path = PROGRAM) -> None:
         self.said: list[list[str]] = []
         self.number = 0
-        command = [sys.executable, str(PROGRAM)]
+        command = [sys.executable, str(program)]
         self.program = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start(self, folder: Path, **order: object) -> None:
         """Begin to record; returns when the writer holds its lock."""
-        order = {"folder": str(folder), "position": 0, "step": 0} | order
+        self.order({"folder": str(folder), "position": 0, "step": 0} | order)
+        self.until("begun")
+
+    def order(self, order: dict[str, object]) -> None:
+        """Start a process."""
         self.program.stdin.write(json.dumps(order) + "\n")
         self.program.stdin.flush()
         self.said = []
         self.number = int(self.until("process")[1])
-        self.until("begun")
 
     def until(self, *words: str) -> list[str]:
         """Read on to the next line that begins with one of some words."""
@@ -93,6 +96,13 @@ def other_process() -> Iterator[Process]:
     running.close()
 
 
+@pytest.fixture
+def training() -> Iterator[Process]:
+    running = Process(PROGRAM.with_name("training_process.py"))
+    yield running
+    running.close()
+
+
 @pytest.fixture(scope="session")
 def check_steps() -> Callable[..., int]:
     """Give the function that asserts each step to be there once, in order and whole; it returns the last."""
@@ -124,7 +134,8 @@ def _last_step(folder: Path, *, at_least: int) -> int:
 def _survived(process: Process, folder: Path, *, kills: int, seed: int, **order: object) -> SimpleNamespace:
     """Kill a recording again and again, each time resumed where it was committed; return what was counted.
 
-    Every other kill hits a commit between its data and its end; the rest fall where they may.
+    Every other kill hits a commit between its data and its end; the rest fall where they may. After 20 kills
+    the recording is packed and another one begins, since all of it is read after each kill.
     """
     dice = random.Random(seed)
     counted = SimpleNamespace(kills=0, inside=0, longest=0.0, adopted=0)
@@ -132,7 +143,8 @@ def _survived(process: Process, folder: Path, *, kills: int, seed: int, **order:
     for number in range(kills):
         instant = INSTANTS[number // 2 % len(INSTANTS)] if number % 2 == 0 else None
         asked = {"stop": instant, "count": dice.randint(2, 4), "every": 5}
-        process.start(folder, position=position, step=step, **(asked | order))
+        place = folder / str(number // 20)
+        process.start(place, position=position, step=step, **(asked | order))
         process.until("at" if instant else "committed")
         if not instant:
             time.sleep(dice.uniform(0.0, 0.05))
@@ -140,11 +152,12 @@ def _survived(process: Process, folder: Path, *, kills: int, seed: int, **order:
         if process.commits:
             step, position = process.commits[-1][0] + 1, process.commits[-1][1]
             counted.longest = max(counted.longest, process.commits[-1][2])
-        counted.adopted += _last_step(folder, at_least=step - 1) >= step
+        counted.adopted += _last_step(place, at_least=step - 1) >= step
         counted.kills += 1
         counted.inside += instant is not None
-        if counted.kills % 20 == 0:
-            sys.stderr.write(f"{counted.kills} kills, {counted.inside} inside a commit, step {step}\n")
-    recording.pack(folder)
-    _last_step(folder, at_least=step - 1)
+        if counted.kills % 20 == 0 or counted.kills == kills:
+            recording.pack(place)
+            _last_step(place, at_least=step - 1)
+            position = step = 0
+            sys.stderr.write(f"{counted.kills} kills, {counted.inside} of them inside a commit\n")
     return counted

@@ -159,6 +159,50 @@ def test_xarray_opens_the_whole_tree(tmp_path, rng):
         assert tree["latent/flow.3"]["values"].sel(item=3).sizes["item"] == 2
 
 
+def test_the_tree_that_xarray_opens_has_dims_coordinates_units_and_values_of_every_quantity(tmp_path, rng):
+    import xarray
+
+    record(tmp_path, rng).close()
+    path = tmp_path / "recording.h5"
+    with recording.open(path) as found, xarray.open_datatree(path, engine="h5netcdf") as tree:
+        groups = {group.removeprefix("/") for group in tree.groups if "values" in tree[group].data_vars}
+        assert groups == set(found.keys())
+        for key in found:
+            quantity, values = found[key], tree[key]["values"]
+            assert values.dims == quantity.axes
+            assert values.dtype == quantity.dtype
+            assert (values.to_numpy() == quantity.read()).all()
+            assert values.attrs["unit"] == quantity.unit
+            assert set(tree[key].coords) == set(quantity.coordinates)
+            for name, column in quantity.coordinates.items():
+                assert tree[key][name].dims == quantity.axes[:1]
+                assert tree[key][name].to_numpy().tolist() == column.tolist()
+        assert tree.attrs["run_id"] == found.attributes["run_id"]
+        own = {
+            name: [getattr(item, name) for item in found.items] for name in ("sha256", "class_name", "defect")
+        }
+        assert {name: tree["items"][name].to_numpy().tolist() for name in own} == own
+
+
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint16", "int32", "int64", "float16", "float32", "float64", "bool", "U5"]
+)
+def test_xarray_reads_every_type_that_is_recorded(tmp_path, dtype):
+    import xarray
+
+    values = np.array([[0, 1], [2, 3], [1, 0]]).astype(dtype)
+    with Writer.create(tmp_path, attributes=HEAD) as writer:
+        names = {"step": np.arange(3), "note": values[:, 0]}
+        writer.append("a/b.c", values, axes=("step", "dim"), coordinates=names, unit="nats")
+    with xarray.open_datatree(tmp_path / "recording.h5", engine="h5netcdf") as tree:
+        found = tree["a/b.c"]["values"]
+        assert found.dims == ("step", "dim")
+        assert found.attrs["unit"] == "nats"
+        assert found.to_numpy().tolist() == values.tolist()
+        assert tree["a/b.c"]["note"].to_numpy().tolist() == values[:, 0].tolist()
+        assert found.sel(step=1).to_numpy().tolist() == values[1].tolist()
+
+
 def test_a_full_disk_while_packing_leaves_the_segments(tmp_path, rng, monkeypatch):
     record(tmp_path, rng).close(pack=False)
     before, names = content(tmp_path), sorted(path.name for path in tmp_path.iterdir())

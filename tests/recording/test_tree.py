@@ -42,29 +42,43 @@ def test_a_recording_is_told_by_quantity_and_site(tmp_path, pack):
         "bytes": 12,
         "coordinates": {"item": "int64", "loss": "str"},
     }
+    assert found["value_bytes"] == 36
+    assert found["bytes"] == sum(path.stat().st_size for path in (tmp_path / "mini-0").glob("*.h5"))
     json.dumps(found, allow_nan=False)
+    assert any("values 36 B; " in line and "0 rows dropped" in line for line in lines(found))
     assert "    flow.0  [item 3 × dim 2]  float16  nats  by item, loss  12 B" in list(lines(found))
 
 
-def test_another_hdf5_file_is_told_as_it_is(tmp_path):
-    path = tmp_path / "foreign.h5"
-    with h5py.File(path, "w") as file:
-        file["a/b"] = np.zeros((2, 3), np.int16)
-        file["a/b"].attrs["units"] = "seconds"
-        file["a"].attrs["number"] = np.float32(1.5)
-        file["a"].attrs["pointer"] = file["a/b"].ref
-        file["link"] = h5py.ExternalLink("absent.h5", "/x")
-        file["text"] = "word"
-    found = tree(path)
-    nodes = {node["name"]: node for node in found["children"]}
-    assert found["kind"] == "HDF5 file"
-    assert nodes["a"]["attributes"] == {"number": 1.5, "pointer": "<object>"}
-    assert nodes["a"]["children"][0]["shape"] == [2, 3]
-    assert nodes["a"]["children"][0]["unit"] == "seconds"
-    assert nodes["link"]["kind"] == "link"
-    assert nodes["text"]["dtype"] == "str"
-    json.dumps(found)
-    assert any("b  [2 × 3]  int16  seconds" in line for line in lines(found))
+OVERHEAD = {
+    "seconds": 10.0,
+    "seconds_in_hooks": 0.5,
+    "seconds_blocked": 1.5,
+    "steps": 3,
+    "bytes": 4,
+    "silent": [],
+}
+
+
+def test_what_recording_cost_is_told_as_numbers_and_as_a_line(tmp_path):
+    writer = Writer.create(tmp_path, attributes={"run_id": "r", "spec": None})
+    writer.note({"overhead": OVERHEAD, "fault": {"reason": "the disk is full", "dropped_rows": 7}})
+    writer.close()
+    found = tree(tmp_path)["cost"]
+    assert found["overhead_ratio"] == 10 / 8
+    assert (found["seconds_in_hooks"], found["seconds_blocked"]) == (0.5, 1.5)
+    assert (found["dropped_rows"], found["blocked_seconds"]) == (0, 0)
+    line = next(line for line in lines(tree(tmp_path)) if "overhead ratio" in line)
+    assert "overhead ratio 1.250 (0.50 s in hooks, 1.50 s blocked, of 10.00 s)" in line
+    assert "ended early: the disk is full" in line
+
+
+@pytest.mark.parametrize("missing", ["seconds", "seconds_in_hooks", None])
+def test_what_nobody_measured_is_null(tmp_path, missing):
+    writer = Writer.create(tmp_path, attributes={"run_id": "r", "spec": None})
+    overhead = {name: value for name, value in OVERHEAD.items() if name != missing}
+    writer.note({"overhead": overhead if missing else OVERHEAD | {"seconds": 2.0}})
+    writer.close()
+    assert tree(tmp_path)["cost"]["overhead_ratio"] is None
 
 
 def test_what_cannot_be_read_is_one_sentence(tmp_path):
@@ -73,3 +87,9 @@ def test_what_cannot_be_read_is_one_sentence(tmp_path):
         tree(tmp_path / "text.h5")
     with pytest.raises(MechlabError, match="does not exist"):
         tree(tmp_path / "none")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file["a/b"] = np.zeros((2, 3))
+    with pytest.raises(
+        MechlabError, match=r"foreign.h5' is an HDF5 file but no recording; give a file written"
+    ):
+        tree(tmp_path / "foreign.h5")

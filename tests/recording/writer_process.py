@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -81,13 +82,14 @@ def write(order: dict) -> None:
     say("closed", rank)
 
 
-def serve() -> None:
+def serve(work: Callable[[dict], None]) -> None:
+    """Begin `work` in a process of its own for each line."""
     for line in sys.stdin:
         process = os.fork()
         if process == 0:
             say("process", os.getpid())
             try:
-                write(json.loads(line))
+                work(json.loads(line))
             except BaseException as fault:
                 say("fault", repr(fault))
             os._exit(0)
@@ -96,4 +98,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(write)
