@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class Watch:
         self.on_fault: OnFault = plan.request.record_fault or "stop"
         self.steps = steps_of(plan)
         spec = spec_of(plan, asked)
-        self.folder = plan.run.path / "recordings" / spec.hash
+        self.folder = folder_of(plan)
         self.attributes = {
             "run_id": plan.run.name,
             "spec": spec.model_dump(mode="json"),
@@ -136,8 +137,7 @@ def watch(plan: Plan, module: nn.Module, world: World) -> Watch | None:
 
 def watched(plan: Plan) -> dict[str, Any]:
     """Return where a training's recording is, its bytes, what it cost and what it lost."""
-    assert plan.request.record is not None
-    folder = plan.run.path / "recordings" / spec_of(plan, read_plan(plan.request.record)).hash
+    folder = folder_of(plan)
     with open_recording(folder) as found:
         spent = cost(found)
     return {
@@ -146,6 +146,21 @@ def watched(plan: Plan) -> dict[str, Any]:
         "overhead_ratio": spent["overhead_ratio"],
         "dropped": spent["dropped_rows"],
     }
+
+
+def refuse_unrecorded(plan: Plan) -> None:
+    """Refuse to read a finished run as if it had followed a recording plan that it did not follow."""
+    if not folder_of(plan).exists():
+        raise MechlabError(
+            f"run '{plan.run.path}' is already trained and did not follow the plan '{plan.request.record}'; "
+            "record its checkpoints with 'mechlab record', or train into another --out."
+        )
+
+
+def folder_of(plan: Plan) -> Path:
+    """Return the folder of the recording that a request asks for."""
+    assert plan.request.record is not None
+    return plan.run.path / "recordings" / spec_of(plan, read_plan(plan.request.record)).hash
 
 
 def spec_of(plan: Plan, asked: Sequence[PlanEntry]) -> RecordSpec:

@@ -112,6 +112,8 @@ def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
     run = plan.run
     if run.is_finished:
         report(f"{run.name} is already trained; reading its summary")
+        if request.record is not None:
+            _watching().refuse_unrecorded(plan)
         return run.summary()
     if request.freeze:
         whole = build(plan, tasks=len(plan.spec.tasks))

@@ -53,6 +53,14 @@ def test_a_training_that_records_nothing_says_so(small_summary):
     assert small_summary["recording"] is None
 
 
+def test_a_finished_run_that_did_not_follow_the_plan_says_so(asked, small_request, small_summary):
+    with pytest.raises(MechlabError, match=r"is already trained and did not follow the plan .*plan.yaml"):
+        train(replace(small_request, record=asked.record))
+    first = train(asked)
+    assert train(asked) == first, "one that did is only read"
+    assert train(replace(small_request)) == small_summary
+
+
 class Killed(BaseException):
     """Stands in for a signal."""
 
