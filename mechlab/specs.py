@@ -4,10 +4,19 @@ FeatureSpec → TrainSpec → EvalSpec → RecordSpec. A hash covers everything 
 nothing else: paths, device, threads and output folder are provenance. Source: design notes, "The nouns".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_serializer,
+)
 
 from mechlab.errors import MechlabError, unknown
 from mechlab.files import canonical_json, sha256_bytes
@@ -86,9 +95,19 @@ class PlanEntry(Spec):
 
     site: str  # pattern, e.g. "flow.*.log_det"
     quantity: str
-    every: int = 1
+    every: Annotated[int, Field(ge=1)] = 1  # steps 0, k, 2k, ...
     dtype: Literal["float16", "float32", "float64"] = "float32"
     reduction: str | None = None
+    first: Annotated[int, Field(ge=1)] | None = None  # only steps below
+    at: tuple[Annotated[int, Field(ge=0)], ...] | None = None  # only these steps
+    log_spaced: Annotated[int, Field(ge=1)] | None = None  # steps a doubling
+
+    @model_serializer(mode="wrap")
+    def _without_absent_schedules(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out what is not given, so that plans from before these keys keep their hashes."""
+        values: dict[str, Any] = handler(self)
+        later = ("first", "at", "log_spaced")
+        return {name: value for name, value in values.items() if name not in later or value is not None}
 
 
 class RecordSpec(Spec):

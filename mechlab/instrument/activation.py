@@ -1,16 +1,19 @@
 """Activations and latents: the output of a module, copied when the module returns it.
 
 The copy is taken inside the hook, so that an in-place operation afterwards cannot change what was recorded.
-Reduction "norm": the Euclidean norm over the channel axis, one number a place.
+Reduction "norm": the Euclidean norm over the channel axis, one number a place; the others are those of
+`mechlab.instrument.reduction`, of a whole batch in a training step and of each image elsewhere.
 """
 
 import torch
 from torch import Tensor
 
+from mechlab.instrument.parameter_values import raised
+from mechlab.instrument.reduction import CHANNELS, Reduced, reduced
 from mechlab.instrument.sites import Site, find_sites, hook_outputs
 from mechlab.instrument.tap import Target, key_of, output_axes, remove_all
 
-_CHANNELS = ("dim", "channel")
+_PARTS: dict[str, tuple[str | None, ...]] = {"moments": ("mean", "variance")}
 
 
 class ActivationTap:
@@ -22,14 +25,17 @@ class ActivationTap:
         self.sites = find_sites(
             target.model, entry.site, quantities=(entry.quantity, "activation", "latent"), named=target.sites
         )
-        self.keys = tuple(self.key(site) for site in self.sites)
+        kind = entry.reduction and entry.reduction.partition(":")[0]
+        self.parts = _PARTS.get(kind or "", (kind,))
+        self.keys = tuple(self.key(site, part) for site in self.sites for part in self.parts)
+        self.axes: dict[tuple[str, int], tuple[str, ...]] = {}  # of a site's tensor, by its dimensions
         self.fired: set[str] = set()
         self.active = False
         self.removals = hook_outputs(target.model, self.sites, target.sink.timed(self.take))
 
-    def key(self, site: Site) -> str:
-        """Return the key under which a site is written."""
-        return key_of(self.target.entry.quantity, site.name, reduction=self.target.entry.reduction)
+    def key(self, site: Site, part: str | None) -> str:
+        """Return the key under which (a part of) a site is written."""
+        return key_of(self.target.entry.quantity, site.name, reduction=part)
 
     def take(self, site: Site, output: Tensor) -> None:
         """Write one output."""
@@ -39,12 +45,39 @@ class ActivationTap:
         values = output.detach()
         if not site.axes:
             values = sink.folded(values)
-        axes = output_axes(site, values.shape, model=self.target.model)
-        values, axes = items_first(values, axes)
+        seen = (site.name, values.ndim)
+        if seen not in self.axes:
+            self.axes[seen] = output_axes(site, values.shape, model=self.target.model)
+        values, axes = items_first(values, self.axes[seen])
         if entry.reduction == "norm":
             values, axes = norm_over_channels(values, axes)
-        sink.put(self.key(site), values, axes=axes, unit="1", dtype=entry.dtype)
-        self.fired.add(self.key(site))
+        if entry.reduction in (None, "norm"):
+            self._put(site, Reduced(entry.reduction or "", values, axes))
+        elif entry.reduction.startswith("subsample"):
+            self._put(site, next(reduced(values, axes, entry.reduction)))
+        else:
+            self._put_summary(site, values, axes)
+
+    def _put_summary(self, site: Site, values: Tensor, axes: tuple[str, ...]) -> None:
+        """Write one row for the batch in a training step; elsewhere one row an image."""
+        reduction = str(self.target.entry.reduction)
+        if self.target.sink.per_parameter_axis == "step":
+            for part in reduced(values, axes, reduction):
+                self._put(site, part._replace(values=part.values[None], axes=("step", *part.axes)))
+            return
+        by_image = [list(reduced(values[at : at + 1], axes, reduction)) for at in range(len(values))]
+        for parts in zip(*by_image, strict=True):
+            stacked = torch.stack([part.values for part in parts])
+            self._put(site, parts[0]._replace(values=stacked, axes=("item", *parts[0].axes)))
+
+    def _put(self, site: Site, part: Reduced) -> None:
+        key = self.key(site, part.name or None)
+        unit = raised("1", part.power)
+        dtype = self.target.entry.dtype
+        self.target.sink.put(
+            key, part.values, axes=part.axes, unit=unit, dtype=dtype, attributes=part.attributes
+        )
+        self.fired.add(key)
 
     def begin(self) -> None:
         """Switch on."""
@@ -69,7 +102,7 @@ def items_first(values: Tensor, axes: tuple[str, ...]) -> tuple[Tensor, tuple[st
 
 def norm_over_channels(values: Tensor, axes: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
     """Return the Euclidean norm over the channel axis, in float32 at least; ValueError if there is none."""
-    found = [axis for axis in _CHANNELS if axis in axes]
+    found = [axis for axis in CHANNELS if axis in axes]
     if not found:
         raise ValueError(f"axes {axes} have no channel axis to take a norm over")
     at = axes.index(found[0])

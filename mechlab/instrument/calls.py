@@ -20,6 +20,7 @@ from mechlab.files import remove_folder
 from mechlab.instrument.forecast import check_steps
 from mechlab.instrument.item_table import Chosen, ItemTable, Named
 from mechlab.instrument.recorder import LossScale, Plan, Recorder
+from mechlab.instrument.schedule import check_fires
 from mechlab.instrument.sink import Moment
 from mechlab.instrument.sites import Site
 from mechlab.recording.fault import OnFault
@@ -119,10 +120,12 @@ def record(
                     writer.items(table.items)
                 with _called(recorder, table=table, loss_scale=loss_scale) as calls:
                     if steps is not None:
+                        check_fires(recorder.plan, steps=steps)
                         calls.after_first = partial(
                             check_steps, recorder, writer.sizes, folder, steps=range(steps)
                         )
                     yield recorder
+                check_fires(recorder.plan, steps=recorder.steps)
                 writer.note({"overhead": asdict(recorder.statistics)})
         finally:
             if recorder.sink.store is not None and not recorder.sink.bytes:

@@ -70,6 +70,12 @@ QUANTITIES: tuple[Entry, ...] = (
         target=f"{_ROOM}.gradient:GradientTap",
     ),
     Entry(
+        name="update",
+        summary="what the optimiser did to a parameter in a step",
+        source="numerics notes, Cockpit's UpdateSize",
+        target=f"{_ROOM}.update:UpdateTap",
+    ),
+    Entry(
         name="weight",
         summary="value of a parameter",
         source=_NOTES,
@@ -96,11 +102,14 @@ QUANTITIES: tuple[Entry, ...] = (
 )
 
 # "norm": Euclidean, over the channel axis of activations and over all elements of parameters (float64);
-# "sum": over the patches of an image (float64); "total": root of the squares summed over every matched
-# parameter.
+# "moments": mean and variance; "covariance": centred, of channels; "quantiles": of all elements;
+# "subsample:k": k evenly spaced places of an image; "sum": over the patches of an image (float64); "total":
+# root of the squares summed over every matched parameter.
+_OF_OUTPUTS = ("norm", "moments", "covariance", "quantiles", "subsample")
+_OF_PARAMETERS = ("norm", "moments", "quantiles")
 REDUCTIONS: dict[str, tuple[str, ...]] = {
-    "activation": ("norm",),
-    "latent": ("norm",),
+    "activation": _OF_OUTPUTS,
+    "latent": _OF_OUTPUTS,
     "log_det": ("sum",),
     "row_contribution": ("total",),
     "patch_gradient_norm": ("total",),
@@ -108,9 +117,10 @@ REDUCTIONS: dict[str, tuple[str, ...]] = {
     "row_cosine": (),
     "gradient_cosine": (),
     "input_gradient": (),
-    "gradient": ("norm",),
-    "weight": ("norm",),
-    "weight_delta": ("norm",),
+    "gradient": _OF_PARAMETERS,
+    "update": _OF_PARAMETERS,
+    "weight": _OF_PARAMETERS,
+    "weight_delta": _OF_PARAMETERS,
     "score": (),
     "image": (),
 }

@@ -16,6 +16,6 @@ def check_steps(recorder: Recorder, sizes: Mapping[str, int], folder: Path, *, s
     """
     taken = 0
     for entry, tap in recorder.taps:
-        due = sum(is_due(step, every=entry.every) for step in steps)
+        due = sum(is_due(step, entry) for step in steps)
         taken += due * sum(sizes.get(key, 0) for key in tap.keys)
     check_room(folder, step_bytes=taken // max(1, len(steps)), steps=len(steps))

@@ -7,31 +7,31 @@ a large tensor is off by 1e-3 on CPU. Source: numerics notes, "CKA and SVD", pit
 
 from functools import partial
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mechlab.instrument.half import Halved, halved
+from mechlab.instrument.parameter_values import ParameterWriter, parameter_axes
+from mechlab.instrument.reduction import Reduced
 from mechlab.instrument.sink import Room
 from mechlab.instrument.sites import trained_parameters
 from mechlab.instrument.tap import Target, parameter_key, remove_all
 
-PARAMETER_AXES = ("fan_out", "fan_in", "height", "width")
-
 
 class GradientTap:
-    """Records the gradients, or their norms, of the trainable parameters that one plan entry selects."""
+    """Records the gradients, or reductions of them, of the trainable parameters that one entry selects."""
 
     def __init__(self, target: Target) -> None:
         """Hook the parameters; a pattern that selects none that trains is a MechlabError."""
         self.target = target
         self.parameters = trained_parameters(target.model, target.entry.site)
-        self.names = {name: self.key(name) for name in self.parameters}  # parameter -> key
-        self.keys = tuple(self.names.values())
+        self.writer = ParameterWriter(target)
+        self.keys = self.writer.keys(self.parameters)
         self.fired: set[str] = set()
         self.active = False
-        self.held: dict[str, Room] = {}
+        self.rooms: dict[str, Room] = {}  # whole gradients of the step under way
+        self.halves: dict[str, Halved] = {}  # scale and counts of those held in fp16
         self.powers: dict[str, int] = {}  # of the scale a step before: most often right again
-        self.halves: dict[str, Halved] = {}  # scale and counts of what is held in fp16
+        self.parts: dict[str, list[Reduced]] = {}  # reductions of the step under way
         take = target.sink.timed(self.take)
         self.removals = [
             parameter.register_post_accumulate_grad_hook(partial(take, name)).remove  # type: ignore[no-untyped-call]
@@ -39,46 +39,48 @@ class GradientTap:
         ]
         self._end = target.sink.timed(self.write)
 
-    def key(self, name: str) -> str:
-        """Return the key under which a parameter is written."""
-        return parameter_key("gradient", name, reduction=self.target.entry.reduction)
-
     def take(self, name: str, parameter: nn.Parameter) -> None:
-        """Copy a gradient; a later backward of the same step replaces it by the accumulated one."""
+        """Keep a gradient; a later backward of the same step replaces it by the accumulated one."""
         if not self.active or parameter.grad is None:
             return
         sink, entry = self.target.sink, self.target.entry
-        gradient = sink.unscaled(parameter.grad.detach()).unsqueeze(0)
-        if entry.reduction == "norm":
-            norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
-            self.held[name] = Room(norm.cpu().unsqueeze(0), None)
+        gradient = sink.unscaled(parameter.grad.detach())
+        if entry.reduction is not None:
+            self.parts[name] = self.writer.parts(gradient)
             return
-        if name not in self.held:  # a second backward of the step fills the same room
-            self.held[name] = sink.room(gradient.shape, entry.dtype)
+        if name not in self.rooms:  # a second backward of the step fills the same room
+            self.rooms[name] = sink.room((1, *gradient.shape), entry.dtype)
+        into = self.rooms[name].tensor[0]
         if entry.dtype == "float16":
-            half = halved(
-                gradient.cpu(), into=self.held[name].tensor, work=sink.work, guess=self.powers.get(name)
-            )
+            half = halved(gradient.cpu(), into=into, work=sink.work, guess=self.powers.get(name))
             self.halves[name], self.powers[name] = half, half.power
         else:
-            self.held[name].tensor.copy_(gradient)
+            into.copy_(gradient)
+
+    def take_again(self) -> None:
+        """Keep the gradients as they are now: backward has ended, and something changed them since."""
+        for name in (*self.rooms, *self.parts):
+            self.take(name, self.parameters[name])
 
     def write(self) -> None:
         """Write what this step gave."""
         sink = self.target.sink
         growing = sink.per_parameter_axis
-        for name in [name for name in self.parameters if name in self.held]:
-            room = self.held.pop(name)
-            axes = (growing, *parameter_axes(room.tensor[0]))
-            half = self.halves.pop(name, None)
-            sink.give(self.names[name], room, axes=axes, unit="loss", of_loss=True, half=half)
-            self.fired.add(self.names[name])
+        for name in self.parameters:
+            if name in self.parts:
+                self.fired |= self.writer.put(name, self.parts[name], unit="loss", of_loss=True)
+            elif name in self.rooms:
+                room, key = self.rooms[name], parameter_key("gradient", name)
+                axes = (growing, *parameter_axes(room.tensor[0]))
+                half = self.halves.get(name)
+                sink.give(key, room, axes=axes, unit="loss", of_loss=True, half=half)
+                self.fired.add(key)
+        self._forget()
 
     def begin(self) -> None:
         """Switch on."""
         self.active = True
-        self.held.clear()
-        self.halves.clear()
+        self._forget()
 
     def end(self) -> None:
         """Write and switch off."""
@@ -86,13 +88,11 @@ class GradientTap:
             self._end()
         self.active = False
 
+    def _forget(self) -> None:
+        self.rooms.clear()
+        self.halves.clear()
+        self.parts.clear()
+
     def remove(self) -> None:
         """Take the hooks off."""
         remove_all(self.removals)
-
-
-def parameter_axes(values: Tensor) -> tuple[str, ...]:
-    """Return the axes of a parameter: fan_out, fan_in, then a kernel's height and width; () for a scalar."""
-    if values.ndim > len(PARAMETER_AXES):
-        return (*PARAMETER_AXES[:2], *(f"width_{n}" for n in range(values.ndim - 2)))
-    return PARAMETER_AXES[: values.ndim]

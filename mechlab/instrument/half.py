@@ -58,8 +58,8 @@ def halved(
         stored.copy_(values * 2.0 ** (power := _power(largest)))
         return _counted(values, stored, power=power)
     flat, own = values.view(-1), (scratch() if work is None else work).to(values.dtype)
-    for power in (guess, None):
-        power = _power(_largest(values)[0]) if power is None else power
+    for guessed in (guess, None):
+        power = _power(_largest(values)[0]) if guessed is None else guessed
         cast = _cast_blocks(flat, stored.view(-1), power=power, work=own)
         if _FULL <= cast.largest_bits < _NEXT:
             return Halved(stored=stored, power=power, overflow=0, underflow=cast.lost)

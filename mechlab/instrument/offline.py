@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mechlab.errors import MechlabError, unknown
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.recorder import Plan, Recorder
-from mechlab.instrument.schedule import is_due
+from mechlab.instrument.schedule import check_fires, is_due, schedule_of
 from mechlab.instrument.sink import Moment, Sink, Store
 from mechlab.instrument.sites import Site, find_layers, find_parameters
 from mechlab.instrument.statistics import Statistics
@@ -81,10 +81,10 @@ class _Job:
         values = np.array(images.features[chosen])  # a private copy of a memory map
         return torch.from_numpy(values).to(device=like.device, dtype=like.dtype)
 
-    def passes(self, *, every: int | str) -> Iterator[tuple[Images, int, Int[np.ndarray, " item"]]]:
-        """Yield images, adapter and the indices that are due."""
+    def passes(self, *, like: PlanEntry) -> Iterator[tuple[Images, int, Int[np.ndarray, " item"]]]:
+        """Yield images, adapter and the indices that are due to an entry."""
         for images in self.images:
-            due = [index for index in range(len(images.items)) if is_due(index, every=every)]
+            due = [index for index in range(len(images.items)) if is_due(index, like)]
             for adapter in self.adapters or (images.task,):
                 yield images, adapter, np.array(due, dtype=np.int64)
 
@@ -105,10 +105,10 @@ def record_checkpoint(
 ) -> Statistics:
     """Write what a plan asks of a system that is loaded as it was after task `stage`.
 
-    Images go through the expert of their own task, or through each of `adapters`. An entry's `every` counts
-    images. Gradients are those of each of `losses` for one image. `around` gives the block in which items
-    go through an adapter, such as an intervention. Modes, gradients and flags of the system are as before.
-    Raises MechlabError for a plan that does not fit, and where losses or scores are missing.
+    Images go through the expert of their own task, or through each of `adapters`. An entry's schedule
+    counts images. Gradients are those of each of `losses` for one image. `around` gives the block in which
+    items go through an adapter, such as an intervention. Modes, gradients and flags of the system are as
+    before. Raises MechlabError for a plan that does not fit, and where losses or scores are missing.
     """
     entries = read_plan(plan)
     job = _Job(
@@ -125,6 +125,8 @@ def record_checkpoint(
     )
     _check_quantities(entries)
     _check_losses(entries, job)
+    of_images = [entry for entry in entries if entry.quantity not in OF_WEIGHTS]
+    check_fires(of_images, steps=max(len(part.items) for part in images), what="images of a class")
     kinds: list[tuple[tuple[str, ...], Callable[[_Job, Sequence[PlanEntry]], Statistics]]] = [
         (("score",), _record_scores),
         (OF_WEIGHTS, _record_weights),
@@ -135,15 +137,15 @@ def record_checkpoint(
     with _evaluating(system):
         for quantities, work in kinds:
             kind = [entry for entry in entries if entry.quantity in quantities]
-            for every in dict.fromkeys(entry.every for entry in kind):
-                cost += work(job, [entry for entry in kind if entry.every == every])
+            for schedule in dict.fromkeys(map(schedule_of, kind)):
+                cost += work(job, [entry for entry in kind if schedule_of(entry) == schedule])
     return cost
 
 
 def _record_outputs(job: _Job, entries: Sequence[PlanEntry]) -> Statistics:
     recorder = job.recorder(entries)
     with recorder, torch.no_grad():
-        for images, adapter, due in job.passes(every=entries[0].every):
+        for images, adapter, due in job.passes(like=entries[0]):
             for start in range(0, len(due), job.batch_size):
                 chosen = due[start : start + job.batch_size]
                 batch = job.batch(images, chosen)
@@ -159,7 +161,7 @@ def _record_gradients(job: _Job, entries: Sequence[PlanEntry]) -> Statistics:
     with _trainable(job.system, _needed(job.system, entries)):
         recorder = job.recorder(entries)
         with recorder:
-            for images, adapter, due in job.passes(every=entries[0].every):
+            for images, adapter, due in job.passes(like=entries[0]):
                 for name, loss in job.losses.items():
                     for index in due:
                         _one_gradient(
@@ -203,7 +205,7 @@ def _record_scores(job: _Job, entries: Sequence[PlanEntry]) -> Statistics:
             raise unknown("score", entry.site, known)
         for images in job.images:
             for name in names:
-                due = [index for index in range(len(images.items)) if is_due(index, every=entry.every)]
+                due = [index for index in range(len(images.items)) if is_due(index, entry)]
                 _write_score(sink, name, images, due=due, stage=job.stage, dtype=entry.dtype)
     return Statistics(seconds=perf_counter() - began, seconds_blocked=sink.seconds_blocked, bytes=sink.bytes)
 

@@ -11,7 +11,7 @@ import yaml
 
 from mechlab.errors import MechlabError, unknown
 from mechlab.instrument.catalog import REDUCTIONS
-from mechlab.instrument.schedule import check_every
+from mechlab.instrument.schedule import check_schedule
 from mechlab.specs import PlanEntry, validated
 
 
@@ -44,6 +44,17 @@ def _from_yaml(path: Path) -> list[Any]:
     return value or []
 
 
+def check_reduction(quantity: str, reduction: str) -> None:
+    """Refuse a reduction that the quantity does not take, and a number that does not belong to it."""
+    name, colon, number = reduction.partition(":")
+    if name not in REDUCTIONS[quantity]:
+        raise unknown(f"reduction of {quantity}", name, REDUCTIONS[quantity])
+    takes_number = name == "subsample"
+    if bool(colon) != takes_number or (takes_number and not (number.isdecimal() and int(number) > 0)):
+        allowed = "a number of places, e.g. subsample:64" if takes_number else f"no number: {name}"
+        raise MechlabError(f"reduction '{reduction}' is not understood; {name} takes {allowed}.")
+
+
 def _entry(line: object) -> PlanEntry:
     if isinstance(line, PlanEntry):
         entry = line
@@ -53,7 +64,7 @@ def _entry(line: object) -> PlanEntry:
         raise MechlabError(f"a plan entry is {line!r}; write a mapping with at least 'site' and 'quantity'.")
     if entry.quantity not in REDUCTIONS:
         raise unknown("quantity", entry.quantity, REDUCTIONS)
-    if entry.reduction is not None and entry.reduction not in REDUCTIONS[entry.quantity]:
-        raise unknown(f"reduction of {entry.quantity}", entry.reduction, REDUCTIONS[entry.quantity])
-    check_every(entry.every)
+    if entry.reduction is not None:
+        check_reduction(entry.quantity, entry.reduction)
+    check_schedule(entry)
     return entry

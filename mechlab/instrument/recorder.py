@@ -32,6 +32,7 @@ from mechlab.instrument.sink import Moment, Sink, Store
 from mechlab.instrument.sites import Site
 from mechlab.instrument.statistics import Statistics
 from mechlab.instrument.tap import Tap, Target
+from mechlab.instrument.update import UpdateTap
 from mechlab.instrument.weight import WeightTap
 from mechlab.specs import PlanEntry
 
@@ -49,6 +50,7 @@ _TAPS: dict[str, Callable[[Target], Tap]] = {
     "gradient_cosine": GradientCosineTap,
     "input_gradient": InputGradientTap,
     "gradient": GradientTap,
+    "update": UpdateTap,
     "weight": WeightTap,
     "weight_delta": WeightTap,
 }
@@ -135,7 +137,7 @@ class Recorder:
         )
         self.steps += 1
         for entry, tap in self.taps:
-            if step is None or is_due(step, every=entry.every):
+            if step is None or is_due(step, entry):
                 tap.begin()
                 self.due.add(entry)
 

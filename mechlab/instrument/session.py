@@ -181,7 +181,9 @@ def expected(plan: Plan, spec: RecordSpec, report: Report) -> None:
     images = sum(len(picked(plan, spec, name)) for name in classes(plan, max(spec.stages)))
     passes = max(1, len(spec.adapters)) * len(spec.stages)
     largest = images * rows * columns * plan.inputs.dim * 4 * passes
-    kept = sum(largest // entry.every for entry in spec.plan if entry.quantity in {"latent", "activation"})
+    outputs = [entry for entry in spec.plan if entry.quantity in {"latent", "activation"}]
+    whole = [entry for entry in outputs if entry.reduction is None]
+    kept = sum(largest // entry.every for entry in whole)
     free = shutil.disk_usage(plan.run.path).free
     report(f"  {images} images; up to {kept / 1e6:.0f} MB of latents a site, {free / 1e9:.1f} GB free")
     if kept > SHARE_OF_DISK * free:

@@ -137,15 +137,16 @@ class Sink:
         unit: str,
         dtype: str = "float32",
         of_loss: bool = False,
+        attributes: dict[str, Any] | None = None,
     ) -> None:
         """Append a tensor's rows; `axes[0]` grows. What is of a loss has its name and, in fp16, a scale."""
         room = self.room(values.shape, dtype)
         if of_loss and dtype == "float16":
             half = halved(values.cpu(), into=room.tensor, work=self.work)
-            self.give(key, room, axes=axes, unit=unit, of_loss=True, half=half)
+            self.give(key, room, axes=axes, unit=unit, of_loss=True, half=half, attributes=attributes)
             return
         room.tensor.copy_(values.detach())
-        self.give(key, room, axes=axes, unit=unit, of_loss=of_loss)
+        self.give(key, room, axes=axes, unit=unit, of_loss=of_loss, attributes=attributes)
 
     def room(self, shape: Sequence[int], dtype: str) -> Room:
         """Return memory for an array: lent by the store where that saves a copy."""
@@ -165,6 +166,7 @@ class Sink:
         unit: str,
         of_loss: bool = False,
         half: Halved | None = None,
+        attributes: dict[str, Any] | None = None,
     ) -> None:
         """Append what stands in `room`; with `half`, the scale and the counts of its making."""
         extra: dict[str, np.ndarray] = {}
@@ -174,7 +176,8 @@ class Sink:
             extra["overflow"] = np.array([half.overflow] * length, dtype=np.int64)
             extra["underflow"] = np.array([half.underflow] * length, dtype=np.int64)
         array = room.tensor.numpy()
-        self.append(key, array, axes=axes, unit=unit, of_loss=of_loss, extra=extra, room=room.buffer)
+        self.append(key, array, axes=axes, unit=unit, of_loss=of_loss, extra=extra, room=room.buffer,
+                    attributes=attributes)  # fmt: skip
 
     def append(
         self,
@@ -186,6 +189,7 @@ class Sink:
         of_loss: bool = False,
         extra: dict[str, np.ndarray] | None = None,
         room: np.ndarray | None = None,
+        attributes: dict[str, Any] | None = None,
     ) -> None:
         """Append an array's rows as they are, with the coordinates of the moment and any `extra` ones.
 
@@ -197,7 +201,8 @@ class Sink:
         self.bytes += array.nbytes
         began = perf_counter()
         lent: dict[str, np.ndarray] = {} if room is None else {"room": room}
-        self.store.append(key, array, axes=axes, coordinates=coordinates, unit=unit, attributes=None, **lent)
+        self.store.append(key, array, axes=axes, coordinates=coordinates, unit=unit, attributes=attributes,
+                          **lent)  # fmt: skip
         self.seconds_blocked += perf_counter() - began
 
     def unscaled(self, values: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:

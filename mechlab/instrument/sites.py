@@ -1,10 +1,11 @@
-"""Places that can be recorded: patterns over the modules and parameters of any `nn.Module`.
+r"""Places that can be recorded: patterns over the modules and parameters of any `nn.Module`.
 
-A pattern is a shell pattern over dotted paths (`flow.*.latent`, `layer1.0`), or `type:Linear` for every
-module of a type or of a type derived from it. A system may name sites of its own; those are looked up
-first.
+A pattern is a shell pattern over dotted paths (`flow.*.latent`, `layer1.0`), a regular expression
+(`regex:layer[12]\.\d+`), or `type:Linear` for every module of a type or of a type derived from it. A system
+may name sites of its own; those are looked up first.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from difflib import get_close_matches
@@ -38,6 +39,23 @@ class Site:
     axes: tuple[str, ...] = ()
 
 
+def selects(pattern: str, name: str) -> bool:
+    """Say whether a pattern selects a name: a shell pattern, or a regular expression after "regex:".
+
+    A regular expression must match the whole name; one that is none is a MechlabError.
+    """
+    expression = pattern.removeprefix("regex:")
+    if expression == pattern:
+        return fnmatchcase(name, pattern)
+    try:
+        return re.fullmatch(expression, name) is not None
+    except re.error as fault:
+        raise MechlabError(
+            f"'{expression}' is no regular expression ({fault}); correct it, or write a shell pattern "
+            "without 'regex:'."
+        ) from fault
+
+
 def find_sites(
     model: nn.Module, pattern: str, *, quantities: Sequence[str], named: Iterable[Site] = ()
 ) -> tuple[Site, ...]:
@@ -47,7 +65,7 @@ def find_sites(
     which the nodes of a FrEIA graph have the name of their node.
     """
     sites = tuple(named)
-    chosen = tuple(site for site in sites if fnmatchcase(site.name, pattern))
+    chosen = tuple(site for site in sites if selects(pattern, site.name))
     fitting = tuple(site for site in chosen if site.quantity in quantities)
     if chosen and not fitting:
         raise MechlabError(
@@ -64,7 +82,7 @@ def find_sites(
         return fitting
     names = {path: path for path in modules} | node_names(model)
     chosen_paths = set(_matching(modules, pattern))
-    chosen_paths |= {path for path, name in names.items() if name and fnmatchcase(name, pattern)}
+    chosen_paths |= {path for path, name in names.items() if name and selects(pattern, name)}
     found = [path for path in names if path in chosen_paths]
     if not found:
         raise _unknown("site", pattern, [site.name for site in sites] + list(names.values()))
@@ -95,7 +113,7 @@ def find_parameters(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
     found = {
         name: parameter
         for name, parameter in parameters.items()
-        if fnmatchcase(name, pattern) or name.rpartition(".")[0] in owners
+        if selects(pattern, name) or name.rpartition(".")[0] in owners
     }
     if not found:
         raise _unknown("parameter", pattern, parameters)
@@ -169,9 +187,7 @@ def _dense(site: Site, values: Tensor) -> Tensor:
 def _matching(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
     kind = pattern.removeprefix("type:")
     if kind == pattern:
-        return [
-            path for path, module in modules.items() if fnmatchcase(path, pattern) and (path or not pattern)
-        ]
+        return [path for path, module in modules.items() if selects(pattern, path) and (path or not pattern)]
     return [
         path for path, module in modules.items() if any(fnmatchcase(name, kind) for name in _types(module))
     ]

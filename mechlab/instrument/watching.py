@@ -20,6 +20,7 @@ from mechlab.instrument.forecast import check_steps
 from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.recorder import Recorder
+from mechlab.instrument.schedule import check_fires
 from mechlab.instrument.statistics import Statistics
 from mechlab.recording.cost import cost
 from mechlab.recording.fault import OnFault
@@ -30,7 +31,7 @@ from mechlab.train.loop import Step
 from mechlab.train.session import Plan
 from mechlab.train.world import World
 
-OF_PARAMETERS = ("gradient", "weight", "weight_delta")
+OF_PARAMETERS = ("gradient", "update", "weight", "weight_delta")
 
 
 class Watch:
@@ -44,6 +45,7 @@ class Watch:
         self.inputs, self.grid = plan.inputs, plan.inputs.grid
         self.on_fault: OnFault = plan.request.record_fault or "stop"
         self.steps = steps_of(plan)
+        check_fires(self.entries, steps=self.steps)
         spec = spec_of(plan, asked)
         self.folder = folder_of(plan)
         self.attributes = {

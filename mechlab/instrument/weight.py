@@ -4,13 +4,12 @@ The reference of a change is what the caller hands over, or the parameters when 
 "norm" is the Euclidean norm over all elements, in float64.
 """
 
-import torch
 from torch import Tensor
 
 from mechlab.errors import MechlabError
-from mechlab.instrument.gradient import parameter_axes
+from mechlab.instrument.parameter_values import ParameterWriter
 from mechlab.instrument.sites import find_parameters
-from mechlab.instrument.tap import Target, parameter_key
+from mechlab.instrument.tap import Target
 
 
 class WeightTap:
@@ -20,7 +19,8 @@ class WeightTap:
         """Choose the parameters; a MechlabError if there are none, or the reference has other shapes."""
         self.target = target
         self.parameters = find_parameters(target.model, target.entry.site)
-        self.keys = tuple(self.key(name) for name in self.parameters)
+        self.writer = ParameterWriter(target)
+        self.keys = self.writer.keys(self.parameters)
         self.fired: set[str] = set()
         self.active = False
         self.reference: dict[str, Tensor] = {}
@@ -41,22 +41,13 @@ class WeightTap:
             )
         return given[name].detach().to(device=parameter.device)
 
-    def key(self, name: str) -> str:
-        """Return the key under which a parameter is written."""
-        return parameter_key(self.target.entry.quantity, name, reduction=self.target.entry.reduction)
-
     def write(self) -> None:
         """Write the parameters as they are now."""
-        entry, sink = self.target.entry, self.target.sink
         for name, parameter in self.parameters.items():
-            values, dtype = parameter.detach(), entry.dtype
+            values = parameter.detach()
             if self.reference:
                 values = values - self.reference[name]
-            if entry.reduction == "norm":
-                values, dtype = torch.linalg.vector_norm(values, dtype=torch.float64), "float64"
-            axes = (sink.per_parameter_axis, *parameter_axes(values))
-            sink.put(self.key(name), values.unsqueeze(0), axes=axes, unit="1", dtype=dtype)
-            self.fired.add(self.key(name))
+            self.fired |= self.writer.put(name, self.writer.parts(values), unit="1")
 
     def begin(self) -> None:
         """Switch on."""

@@ -66,6 +66,9 @@ class Study:
         return sha256_bytes(canonical_json(self.document()).encode())[:12]
 
 
+ENTRY_WORDS = ("every", "first", "at", "log_spaced", "dtype", "reduction")
+
+
 def recorded_of(words: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document of a recording from the words of `mechlab record`.
 
@@ -82,8 +85,9 @@ def recorded_of(words: Mapping[str, Any]) -> dict[str, Any]:
     if words["plan"] is not None:
         entries = read_list(words["plan"])
     else:
-        entries = [{"site": site, "quantity": quantity, "every": words["every"], "dtype": words["dtype"]}
-                   for site, quantity in zip(sites, quantities, strict=True)]  # fmt: skip
+        shared = {name: words[name] for name in ENTRY_WORDS if words.get(name) is not None}
+        pairs = zip(sites, quantities, strict=True)
+        entries = [{"site": site, "quantity": quantity} | shared for site, quantity in pairs]
     plan = tuple(validated(PlanEntry, entry, what="plan") for entry in entries)
     recorded = Recorded(
         plan=plan,

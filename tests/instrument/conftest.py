@@ -70,3 +70,28 @@ def foreign(tmp_path):
     yield check
     for found in opened:
         found.close()
+
+
+class Memory:
+    """A store that keeps copies."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def append(self, key, values, *, axes, coordinates, unit, attributes=None):
+        assert all(len(column) == len(values) for column in coordinates.values())
+        self.rows.setdefault(key, []).append((np.array(values), axes, coordinates))
+
+    def values(self, key):
+        return np.concatenate([values for values, _, _ in self.rows[key]])
+
+    def coordinate(self, key, name):
+        return np.concatenate([coordinates[name] for _, _, coordinates in self.rows[key]]).tolist()
+
+    def axes(self, key):
+        return self.rows[key][0][1]
+
+
+@pytest.fixture
+def memory():
+    return Memory()

@@ -115,7 +115,8 @@ def test_the_mean_is_that_of_the_expert_s_own_training_normals(evaluated, small_
 
 def test_every_image_gets_the_same_score_where_all_that_is_known_is_a_mean(evaluated):
     _, scores = evaluated(ablate=["adapted=mean"])
-    assert all((values == values[0]).all() for values in scores.values())
+    for values in scores.values():
+        np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape), rtol=1e-5)
 
 
 def test_a_seed_resamples_the_same_images(evaluated, small_run):
@@ -176,6 +177,15 @@ def test_scores_of_a_changed_flow_say_how_they_may_be_compared(held_run):
     assert "comparable" not in plain and "z" not in plain["scores"]["bolt"]
 
 
+def test_held_out_normals_go_through_the_changed_flow_too(held_run):
+    words = asked(ablate=["adapted=mean"])  # every image scores the same then, held out or not
+    found = reevaluate(held_run, settings={"router": "oracle"}, interventions=words)
+    for name in ("bolt", "nut"):
+        expected = found["metrics"][name]["threshold"]
+        assert found["scores"][name]["scores"] == pytest.approx([expected] * 8, rel=1e-6)
+        assert found["scores"][name]["z"] is None  # no deviation to measure by
+
+
 def test_an_evaluation_without_interventions_is_the_one_it_was(small_run, small_summary):
     document = reevaluate(small_run, settings={})
     assert document["spec"]["interventions"] == []
@@ -190,6 +200,7 @@ def test_z_scores_have_held_out_normals_at_zero_and_one():
     assert z_scores(5 * held, 5 * held) == pytest.approx([-1.0, 0.0, 1.0])
     assert z_scores(held, np.ones(1)) is None
     assert z_scores(held, np.ones(3)) is None
+    assert z_scores(held, np.float32(0.1) + np.array([0.0, 0.0, 1e-9])) is None  # rounding is no deviation
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""How values of parameters (gradients, weights, changes) are written: whole, as a norm, or reduced."""
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mechlab.instrument.reduction import Reduced, reduced
+from mechlab.instrument.tap import Target, parameter_key
+
+PARAMETER_AXES = ("fan_out", "fan_in", "height", "width")
+_PARTS = {"norm": ("norm",), "moments": ("mean", "variance"), "quantiles": ("quantiles",)}
+
+
+def parameter_axes(values: Tensor) -> tuple[str, ...]:
+    """Return the axes of a parameter: fan_out, fan_in, then a kernel's height and width; () for a scalar."""
+    if values.ndim > len(PARAMETER_AXES):
+        return (*PARAMETER_AXES[:2], *(f"width_{n}" for n in range(values.ndim - 2)))
+    return PARAMETER_AXES[: values.ndim]
+
+
+class ParameterWriter:
+    """Writes values of parameters as one plan entry asks; each step, image or checkpoint is one row."""
+
+    def __init__(self, target: Target) -> None:
+        """Bind to the entry and its sink."""
+        self.entry, self.sink = target.entry, target.sink
+
+    def keys(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return what may be written of parameters."""
+        parts = (None,) if self.entry.reduction is None else _PARTS[self.entry.reduction]
+        key = partial(parameter_key, self.entry.quantity)
+        return tuple(key(name, reduction=part) for name in names for part in parts)
+
+    def parts(self, values: Tensor) -> list[Reduced]:
+        """Return what is written of a parameter's values, computed now."""
+        reduction = self.entry.reduction
+        if reduction is None:
+            return [Reduced("", values, parameter_axes(values))]
+        if reduction == "norm":
+            return [Reduced("norm", torch.linalg.vector_norm(values, dtype=torch.float64), ())]
+        found = list(reduced(values, (), reduction))
+        # All elements are one channel: its mean and variance are numbers.
+        return [
+            part if part.name == "quantiles" else part._replace(values=part.values.reshape(()), axes=())
+            for part in found
+        ]
+
+    def put(self, name: str, parts: Iterable[Reduced], *, unit: str, of_loss: bool = False) -> set[str]:
+        """Write the parts of one parameter as one row each, and return their keys."""
+        written = set()
+        for part in parts:
+            key = parameter_key(self.entry.quantity, name, reduction=part.name or None)
+            self.sink.put(
+                key,
+                part.values.unsqueeze(0),
+                axes=(self.sink.per_parameter_axis, *part.axes),
+                unit=raised(unit, part.power),
+                dtype="float64" if part.name else self.entry.dtype,
+                of_loss=of_loss,
+                attributes=part.attributes,
+            )
+            written.add(key)
+        return written
+
+
+def raised(unit: str, power: int) -> str:
+    """Return the unit of a power of a quantity."""
+    return unit if power == 1 or unit == "1" else f"{unit}^{power}"
