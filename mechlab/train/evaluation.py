@@ -126,7 +126,8 @@ def _class(
 def z_scores(tested: Float[np.ndarray, " item"], held: Float[np.ndarray, " held"]) -> list[float] | None:
     """Return scores in standard deviations of held-out normals from their mean; None where they have none."""
     deviation = float(np.std(held, ddof=1)) if len(held) > 1 else 0.0
-    return ((tested - held.mean()) / deviation).tolist() if deviation > 0 else None
+    rounding = float(np.finfo(np.float32).eps * np.abs(held).max())  # patch scores are float32
+    return ((tested - held.mean()) / deviation).tolist() if deviation > rounding else None
 
 
 def class_metrics(

@@ -1,5 +1,7 @@
 """Scores given the id and routed; forgetting and identity over stages; held-out images."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -29,6 +31,25 @@ def test_an_image_is_scored_by_the_task_it_is_routed_to(two_tasks, features):
     assert scores.routes.tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
     assert np.array_equal(np.delete(scores.routed, 4, 0), np.delete(scores.given, 4, 0))
     assert scores.routed[4].mean() < 50 < scores.given[4].mean()
+
+
+def test_every_pass_through_an_expert_stands_in_its_block_and_routing_does_not(two_tasks, features):
+    moved, seen = features.copy(), []
+    moved[4] += 10
+
+    @contextmanager
+    def around(task, chosen):
+        seen.append((task, chosen.tolist()))
+        two_tasks.shift[str(task)].data += 100
+        yield
+        two_tasks.shift[str(task)].data -= 100
+
+    changed = score(two_tasks, moved, task=0, tasks=2, router="euclidean", device=CPU, around=around)
+    plain = score(two_tasks, moved, task=0, tasks=2, router="euclidean", device=CPU)
+    assert seen == [(0, list(range(10))), (1, [4])]
+    assert np.array_equal(changed.distances, plain.distances)
+    assert (changed.given > plain.given + 1000).all()
+    assert (changed.routed > plain.routed + 1000).all()
 
 
 def test_the_oracle_routes_every_image_to_its_own_task(two_tasks, features):
