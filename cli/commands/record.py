@@ -19,7 +19,9 @@ from cli.console import (
 @click.command(name="record")
 @click.argument("run")
 @click.option(
-    "--plan", type=click.Path(path_type=Path), help="YAML list of {site, quantity, ...}: docs/instrument.md."
+    "--plan",
+    type=click.Path(path_type=Path),
+    help="YAML list of {site, quantity, ...}; see docs/instrument.md.",
 )
 @click.option(
     "--site", "sites", multiple=True, help="Pattern of places, e.g. 'flow.*.log_det'; needs --quantity."
