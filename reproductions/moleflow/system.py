@@ -4,7 +4,6 @@ The task is an argument of every call. Once the first task has ended, nothing th
 unless `base` is "shared". Source: notes 004 L2571 on, facts 1.2.
 """
 
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,17 +14,13 @@ from torch import Tensor, nn
 from mechlab.errors import MechlabError, unknown
 from mechlab.specs import validated
 from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
-from reproductions.moleflow.adapter import AffineAdapter, NoAdapter, WhiteningAdapter
+from reproductions.moleflow.assembly import adapter_of, coupling_blocks, dia_of, mixer_of
 from reproductions.moleflow.config import MoLEFlowConfig
-from reproductions.moleflow.flow import dia
-from reproductions.moleflow.flow.coupling import CouplingBlock
-from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, SubnetShape
-from reproductions.moleflow.losses import log_det_penalty, mean_loss, patch_nll, tail_loss
-from reproductions.moleflow.mixer import ContextMixer
+from reproductions.moleflow.losses import patch_nll
+from reproductions.moleflow.objective import training_loss
 from reproductions.moleflow.position import sine_embedding
 from reproductions.moleflow.routing import ROUTERS, TaskStatistics
-
-PER_TASK = ("adapter", "down", "up", "dia", "router")  # modules whose children are named for tasks
+from reproductions.moleflow.scopes import scope_of, still_parameters
 
 
 class Flowed(NamedTuple):
@@ -48,11 +43,9 @@ class MoLEFlow(nn.Module):
         embedding = sine_embedding(grid, dim=place) if place else torch.zeros(*grid, 0)
         self.register_buffer("place", embedding, persistent=False)
         self.adapter = nn.ModuleDict()
-        self.mixer = (
-            ContextMixer(dim, kernel=config.mixer_kernel) if config.mixer == "depthwise" else nn.Identity()
-        )
+        self.mixer = mixer_of(config, dim=dim)
         self.adapted = nn.Identity()  # a place to look: the flow's input
-        self.flow = nn.ModuleList(self._block(number) for number in range(config.blocks))
+        self.flow = coupling_blocks(config, dim=dim, seed=seed)
         self.dia = nn.ModuleDict()
         self.latent = nn.Identity()  # a place to look: what is scored
         self.router = nn.ModuleDict()
@@ -75,74 +68,19 @@ class MoLEFlow(nn.Module):
             )
         return cls(config, dim=dim, grid=grid, seed=seed)
 
-    def _block(self, number: int) -> CouplingBlock:
-        config, name = self.config, f"flow.{number}"
-        passive = self.dim - self.dim // 2
-        shape = SubnetShape(
-            passive=passive,
-            active=self.dim // 2,
-            place=config.position_dim if config.position == "condition" else 0,
-            hidden=max(1, round(config.hidden_ratio * passive)),
-            rank=config.lora_rank,
-            alpha=config.lora_alpha,
-        )
-        subnet: PlainSubnet | ContextSubnet
-        if config.subnet == "context":
-            subnet = ContextSubnet(
-                shape,
-                kernel=config.context_kernel,
-                initial=config.context_initial,
-                limit=config.context_limit,
-                name=name,
-                seed=self.seed,
-            )
-        else:
-            subnet = PlainSubnet(shape, name=name, seed=self.seed)
-        return CouplingBlock(
-            self.dim,
-            subnet=subnet,
-            clamp=config.clamp,
-            global_affine=config.global_affine,
-            name=name,
-            seed=self.seed,
-        )
-
     def add_task(self, task: int) -> None:
         """Create the task's parameters; their start depends on the seed and the task alone."""
         config, key = self.config, str(task)
         if key in self.adapter:
             raise ValueError(f"task {task} exists")
         device = self.place.device
-        self.adapter[key] = self._adapter(task).to(device)
+        self.adapter[key] = adapter_of(config, dim=self.dim, grid=self.grid, task=task)
         if task > 0 or config.lora_first_task:
             for block in self.flow:
                 block.add_task(task)
-        self.dia[key] = dia.adapter(
-            self.dim,
-            blocks=config.dia_blocks,
-            hidden=max(1, round(config.dia_hidden_ratio * self.dim)),
-            clamp=config.clamp,
-            task=task,
-            seed=self.seed,
-        )
+        self.dia[key] = dia_of(config, dim=self.dim, task=task, seed=self.seed)
         self.router[key] = TaskStatistics(self.dim)
         self.to(device)
-
-    def _adapter(self, task: int) -> nn.Module:
-        config = self.config
-        if config.adapter == "none":
-            return NoAdapter()
-        if config.adapter == "whitening":
-            return WhiteningAdapter(
-                self.dim, task=task, low=config.gamma_low, high=config.gamma_high, limit=config.beta_limit
-            )
-        return AffineAdapter(
-            self.grid,
-            self.dim,
-            diagonal=config.adapter == "diagonal",
-            by_place=config.adapter_by_place,
-            ridge=config.adapter_ridge,
-        )
 
     def prepare(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
         """Fit what the task takes from its training normals in closed form."""
@@ -151,7 +89,11 @@ class MoLEFlow(nn.Module):
     def stage(self, task: int) -> Stage:
         """Return the task's training: its own parameters, and what tasks share if it is the first."""
         config = self.config
-        scopes = {name: self._scope(name, task) for name, _ in self.named_parameters()}
+        still = set(still_parameters(self))
+        scopes: dict[str, Scope] = {
+            name: "frozen" if name in still else scope_of(name, task=task, base=config.base)
+            for name, _ in self.named_parameters()
+        }
         moving = tuple(name for name, scope in scopes.items() if scope != "frozen")
         group = ParameterGroup(
             parameters=moving, learning_rate=config.learning_rate, weight_decay=config.weight_decay
@@ -165,15 +107,6 @@ class MoLEFlow(nn.Module):
             warmup_epochs=config.warmup_epochs,
             final_learning_rate=config.final_learning_rate,
         )
-
-    def _scope(self, name: str, task: int) -> Scope:
-        path = name.split(".")
-        for parent, child in pairwise(path):
-            if parent in PER_TASK:
-                return "per-task" if child == str(task) else "frozen"
-        if self.config.base == "shared":
-            return "shared"
-        return "first-task" if task == 0 else "frozen"
 
     def forward(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Flowed:
         """Adapt features and map them to the latent side by the task's expert."""
@@ -223,17 +156,8 @@ class MoLEFlow(nn.Module):
 
     def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Loss:
         """Return the training loss of a batch and its terms, all in nats a patch."""
-        config, flowed = self.config, self(batch, task=task)
-        nll = patch_nll(flowed.latent, flowed.log_det)
-        total = mean_loss(nll)
-        terms = {"nll": total}
-        if config.tail_weight:
-            total = tail_loss(nll, weight=config.tail_weight, ratio=config.tail_ratio)
-            terms["nll_with_tail"] = total
-        if config.log_det_weight:
-            terms["log_det"] = config.log_det_weight * log_det_penalty(flowed.log_det)
-            total = total + terms["log_det"]
-        return Loss(total=total, terms=terms)
+        flowed = self(batch, task=task)
+        return training_loss(self.config, latent=flowed.latent, log_det=flowed.log_det)
 
     def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
         """Store what routing needs of the training normals."""

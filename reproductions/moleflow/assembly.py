@@ -1,0 +1,88 @@
+"""What a configuration's names stand for: each function builds one kind of part.
+
+Nothing here is drawn from a global generator: a start depends on seed, task and name alone.
+Source: notes 004 L2571, facts 1.2.
+"""
+
+from torch import nn
+
+from reproductions.moleflow.adapter import AffineAdapter, NoAdapter, WhiteningAdapter
+from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.flow import dia
+from reproductions.moleflow.flow.coupling import CouplingBlock
+from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, SubnetShape
+from reproductions.moleflow.mixer import ContextMixer
+
+
+def adapter_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], task: int) -> nn.Module:
+    """Return a task's input adapter."""
+    if config.adapter == "none":
+        return NoAdapter()
+    if config.adapter == "whitening":
+        return WhiteningAdapter(
+            dim, task=task, low=config.gamma_low, high=config.gamma_high, limit=config.beta_limit
+        )
+    return AffineAdapter(
+        grid,
+        dim,
+        diagonal=config.adapter == "diagonal",
+        by_place=config.adapter_by_place,
+        ridge=config.adapter_ridge,
+    )
+
+
+def mixer_of(config: MoLEFlowConfig, *, dim: int) -> nn.Module:
+    """Return the mixer in front of the flow."""
+    if config.mixer == "depthwise":
+        return ContextMixer(dim, kernel=config.mixer_kernel)
+    return nn.Identity()
+
+
+def coupling_blocks(config: MoLEFlowConfig, *, dim: int, seed: int) -> nn.ModuleList:
+    """Return a whole coupling flow, without branches of tasks."""
+    return nn.ModuleList(
+        CouplingBlock(
+            dim,
+            subnet=subnet_of(config, dim=dim, name=f"flow.{number}", seed=seed),
+            clamp=config.clamp,
+            global_affine=config.global_affine,
+            name=f"flow.{number}",
+            seed=seed,
+        )
+        for number in range(config.blocks)
+    )
+
+
+def subnet_of(config: MoLEFlowConfig, *, dim: int, name: str, seed: int) -> PlainSubnet | ContextSubnet:
+    """Return the network inside one coupling block."""
+    passive = dim - dim // 2
+    shape = SubnetShape(
+        passive=passive,
+        active=dim // 2,
+        place=config.position_dim if config.position == "condition" else 0,
+        hidden=max(1, round(config.hidden_ratio * passive)),
+        rank=config.lora_rank,
+        alpha=config.lora_alpha,
+    )
+    if config.subnet == "plain":
+        return PlainSubnet(shape, name=name, seed=seed)
+    return ContextSubnet(
+        shape,
+        kernel=config.context_kernel,
+        initial=config.context_initial,
+        limit=config.context_limit,
+        name=name,
+        seed=seed,
+    )
+
+
+def dia_of(config: MoLEFlowConfig, *, dim: int, task: int, seed: int) -> nn.ModuleList:
+    """Return the small flow of a task's own."""
+    return dia.adapter(
+        dim,
+        blocks=config.dia_blocks,
+        hidden=max(1, round(config.dia_hidden_ratio * dim)),
+        clamp=config.clamp,
+        task=task,
+        seed=seed,
+    )
