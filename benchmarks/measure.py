@@ -5,8 +5,10 @@ lines.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any, Literal
@@ -90,3 +92,15 @@ def ratio(name: str, values: Sequence[float], *, against: str, target: float) ->
         n=len(values),
         interval=median_interval(values),
     )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread, so that what a second core does shows."""
+    torch = import_module("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -5,14 +5,13 @@ Source: numerics notes, "Per-patch gradient norms".
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import Measurement, paired_ratios, ratio
+from benchmarks.measure import Measurement, one_thread, paired_ratios, ratio
 from mechlab import systems
 from mechlab.instrument.recorder import Recorder
 from mechlab.specs import PlanEntry
@@ -45,7 +44,7 @@ class Kept:
 
 def measure() -> Iterator[Measurement]:
     """Yield what the two forms of row contributions cost, then how exact they are."""
-    with _one_thread():
+    with one_thread():
         yield from cost(pairs=PAIRS)
         yield from exactness()
 
@@ -60,7 +59,7 @@ def cost(
     features = torch.randn(batch, *grid, dim)
     for name, reduction in (("patch-gradients", "total"), ("patch-gradients-by-layer", None)):
         pair = [mini({}, grid=grid, dim=dim) for _ in range(2)]
-        plan = [PlanEntry(site="*", quantity="row_contribution", reduction=reduction)]
+        plan = [PlanEntry(site="type:Linear", quantity="row_contribution", reduction=reduction)]
         with Recorder(pair[1], plan, Kept(), grid=grid) as recorder:
 
             def recorded(recorder: Recorder = recorder, system: nn.Module = pair[1]) -> None:
@@ -147,13 +146,3 @@ def perturbed(system: nn.Module) -> nn.Module:
         for parameter in system.parameters():
             parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
     return system
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -14,6 +14,7 @@ from mechlab.specs import PlanEntry
 
 WIDTH, BLOCKS, ROWS = 512, 8, 4096
 IMAGES, SIZE, CLASSES = 8, 224, 1000
+NAMES = ("mlp", "resnet18")
 
 
 class Block(nn.Module):

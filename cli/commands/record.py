@@ -21,7 +21,7 @@ from cli.console import (
 @click.option(
     "--plan",
     type=click.Path(path_type=Path),
-    help="YAML list of {site, quantity, ...}; see docs/instrument.md.",
+    help="YAML list of {site, quantity, ...}: docs/instrument.md.",
 )
 @click.option(
     "--site", "sites", multiple=True, help="Pattern of places, e.g. 'flow.*.log_det'; needs --quantity."
