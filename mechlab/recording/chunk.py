@@ -6,6 +6,7 @@ the filters, so the checksum is computed here. Source: HDF5 file format, filter 
 
 import itertools
 import math
+from functools import cache
 
 import h5py
 import numpy as np
@@ -14,6 +15,7 @@ from mechlab.recording.format import Column, put_text
 from mechlab.recording.rooms import SPARE_BYTES
 
 CHUNK_BYTES = 4 * 1024**2  # no chunk is larger, unless one element is
+_SMALL_BYTES = 64 * 1024  # up to here HDF5's own filters are quicker than Python's calls around them
 _WIDTH = 256  # words a line of the folded sum
 
 
@@ -50,19 +52,24 @@ def chunk_shape(shape: tuple[int, ...], itemsize: int, *, limit: int = CHUNK_BYT
     return tuple(chunk)
 
 
+@cache
+def _checked(chunk: tuple[int, ...]) -> h5py.h5p.PropDCID:
+    """Return how a data set is laid out: in chunks with checksums, without times, so that files repeat."""
+    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    layout.set_chunk(chunk)
+    layout.set_fletcher32()
+    layout.set_obj_track_times(False)
+    return layout
+
+
 def create(
     group: h5py.Group, name: str, column: Column, *, chunk: tuple[int, ...], rows: int | None
 ) -> h5py.Dataset:
     """Create a checked data set like `column`; without `rows` it grows along the first axis."""
     tail = column.values.shape[1:]
-    data = group.create_dataset(
-        name,
-        shape=(rows or 0, *tail),
-        maxshape=(rows, *tail),
-        dtype=column.values.dtype,
-        chunks=chunk,
-        fletcher32=True,
-    )
+    space = h5py.h5s.create_simple((rows or 0, *tail), (h5py.h5s.UNLIMITED if rows is None else rows, *tail))
+    kind = h5py.h5t.py_create(column.values.dtype, logical=True)
+    data = h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, _checked(chunk)))
     if column.is_bool:
         put_text(data, "dtype", "bool")  # the mark of netCDF tools for booleans
     if column.values.dtype.kind == "S":
@@ -113,5 +120,8 @@ def write_whole(group: h5py.Group, name: str, column: Column) -> h5py.Dataset:
     """Write a data set whose rows are all at hand."""
     chunk = chunk_shape(column.values.shape, column.values.dtype.itemsize)
     data = create(group, name, column, chunk=chunk, rows=len(column.values))
-    write_rows(data, 0, column.values)
+    if 0 < column.values.nbytes <= _SMALL_BYTES:
+        data.id.write(h5py.h5s.ALL, h5py.h5s.ALL, np.ascontiguousarray(column.values))
+    else:
+        write_rows(data, 0, column.values)
     return data

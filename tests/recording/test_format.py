@@ -90,5 +90,5 @@ def test_the_document_names_what_the_program_knows(repository):
     text = (repository / "docs" / "recording.md").read_text()
     assert text.startswith(f"# The recording format, version {VERSION}\n")
     assert f'"{FORMAT}", `version` = {VERSION}' in text
-    assert " ".join(AXES[:12]) in text
-    assert " ".join(AXES[12:]) in text
+    assert " ".join(AXES[:13]) in text
+    assert " ".join(AXES[13:]) in text
