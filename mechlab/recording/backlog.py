@@ -91,7 +91,7 @@ class Backlog:
         """
         with self._lock:
             if not self._orders and self._fault is None:
-                self._wakes_at = 1 if timeout is None else WAKE_BYTES
+                self._wakes_at = 1 if timeout is None else min(WAKE_BYTES, self._limit // 4)
                 self._work.wait(None if timeout is None else min(timeout, WAKE_SECONDS))
                 self._wakes_at = None
             if self._fault is not None:
