@@ -1,4 +1,4 @@
-"""Lent buffers: what is handed over in one comes back bit by bit, and none is lent again before it is written.
+"""Lent buffers: what is handed over comes back bit by bit, and none is lent again before it is written.
 
 Every buffer is scribbled over when it is given back, so that whoever still reads it shows.
 """
