@@ -120,7 +120,9 @@ def errors(
     """Yield the largest relative error of each layer and of the total; rows are summed into one scalar."""
     for reduction in ("total", None):
         kept = Kept()
-        plan = [PlanEntry(site="*", quantity="row_contribution", reduction=reduction, dtype="float64")]
+        plan = [
+            PlanEntry(site="type:Linear", quantity="row_contribution", reduction=reduction, dtype="float64")
+        ]
         with Recorder(system, plan, kept) as recorder, recorder.step():
             system.patch_scores(features, task=0).sum().backward()
         for key, values in kept.values.items():

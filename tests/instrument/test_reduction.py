@@ -38,7 +38,7 @@ def test_moments_do_not_depend_on_where_blocks_end():
     x = torch.randn(100_000, 40)  # 16 MB: many blocks
     mean, variance = moments(x)
     np.testing.assert_allclose(mean, x.double().mean(dim=0), atol=1e-7)
-    np.testing.assert_allclose(variance, x.double().var(dim=0, correction=0), rtol=1e-6)
+    np.testing.assert_allclose(variance, x.double().var(dim=0, correction=0), rtol=5e-6)
 
 
 def test_channels_are_found_wherever_they_stand():
