@@ -86,12 +86,15 @@ class Files:
         if path in self._open:
             self._open.move_to_end(path)
             return self._open[path]
-        if not path.exists():
+        try:
+            file = open_recording(path)
+        except MechlabError as fault:
+            if path.exists():
+                raise
             raise MechlabError(
                 f"'{path}' is gone: the recording was packed, resumed or removed since it was opened; "
                 "call refresh() and take the quantity again."
-            )
-        file = open_recording(path)
+            ) from fault
         self._open[path] = file
         if len(self._open) > _OPEN_AT_ONCE:
             self._open.popitem(last=False)[1].close()

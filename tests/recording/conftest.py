@@ -138,7 +138,7 @@ def _survived(process: Process, folder: Path, *, kills: int, seed: int, **order:
     the recording is packed and another one begins, since all of it is read after each kill.
     """
     dice = random.Random(seed)
-    counted = SimpleNamespace(kills=0, inside=0, longest=0.0, adopted=0)
+    counted = SimpleNamespace(kills=0, inside=0, longest=0.0)
     position = step = 0
     for number in range(kills):
         instant = INSTANTS[number // 2 % len(INSTANTS)] if number % 2 == 0 else None
@@ -152,7 +152,7 @@ def _survived(process: Process, folder: Path, *, kills: int, seed: int, **order:
         if process.commits:
             step, position = process.commits[-1][0] + 1, process.commits[-1][1]
             counted.longest = max(counted.longest, process.commits[-1][2])
-        counted.adopted += _last_step(place, at_least=step - 1) >= step
+        _last_step(place, at_least=step - 1)
         counted.kills += 1
         counted.inside += instant is not None
         if counted.kills % 20 == 0 or counted.kills == kills:

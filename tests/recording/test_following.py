@@ -149,6 +149,17 @@ def test_a_resume_from_a_packed_recording_uses_no_number_again(tmp_path):
         assert steps_of(found) == [0, 1, 2]
 
 
+def test_a_packed_recording_that_was_resumed_and_packed_again_is_seen_again(tmp_path):
+    with Writer.create(tmp_path, attributes=HEAD) as writer:
+        write(writer, range(2))
+    with recording.open(tmp_path) as found:
+        assert found["loss/total"].read().tolist() == [0, 0, 1, 1]
+        with Writer.resume(tmp_path, position=2) as writer:
+            write(writer, range(2, 3))
+        assert [segment.steps for segment in found.refresh()] == [(2, 2)]
+        assert found["loss/total"].read().tolist() == [0, 0, 1, 1, 2, 2]
+
+
 def test_follow_tells_a_rewind_and_what_came_after_it(tmp_path):
     writer = Writer.create(tmp_path, attributes=HEAD)
     write(writer, range(3))
@@ -200,6 +211,30 @@ def test_a_rewind_between_two_looks_mixes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(folder, "_numbers", late)
     with recording.open(tmp_path) as found:
         assert steps_of(found) == [0, 1]
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_on_the_new_one(tmp_path):
+    import threading
+    import time
+
+    from mechlab.files import is_locked, lock
+
+    path, is_held, may_end = tmp_path / "lock", threading.Event(), threading.Event()
+
+    def wait_for_it():
+        with lock(path):
+            is_held.set()
+            may_end.wait(20)
+
+    with lock(path):
+        waiter = threading.Thread(target=wait_for_it)
+        waiter.start()
+        time.sleep(0.2)  # until it waits at the file that is removed now
+        path.unlink()  # as packing does
+    assert is_held.wait(20)
+    assert is_locked(path)
+    may_end.set()
+    waiter.join()
 
 
 def test_a_file_lock_can_be_looked_at_without_taking_it(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from mechlab import recording
 from mechlab.errors import MechlabError
 from mechlab.recording import Writer
+from mechlab.recording.manifest import append_line
 
 HEAD = {"run_id": "r", "spec": None}
 
@@ -64,6 +65,17 @@ def test_a_killed_rank_goes_on_where_it_was_and_leaves_the_other_alone(tmp_path,
     process.start(folder, rank=0, position=position, step=step + 1, until=12, every=5)
     process.until("gone")
     check_ranks(folder, steps=12)
+
+
+def test_costs_of_ranks_are_added_and_of_what_is_longest_the_greatest_counts(tmp_path):
+    Writer.create(tmp_path, attributes=HEAD).close(pack=False)
+    for rows, longest in ((2, 0.5), (3, 0.25)):
+        append_line(
+            tmp_path, "statistics", {"statistics": {"rows": rows, "longest_uncommitted_seconds": longest}}
+        )
+    with recording.open(tmp_path) as found:
+        assert found.statistics["rows"] == 5
+        assert found.statistics["longest_uncommitted_seconds"] == 0.5
 
 
 def test_a_reader_follows_all_ranks(tmp_path):
