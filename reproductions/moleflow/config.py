@@ -66,6 +66,10 @@ class MoLEFlowConfig(Spec):
     tail_weight: Share = 0.7  # L2367, L6162; 0 is the mean NLL
     tail_ratio: float = Field(0.02, gt=0, le=1)  # L6162, of an image's patches
     log_det_weight: float = Field(1e-4, ge=0)  # L4810, times the mean squared log-det
+    center_weight: float = Field(0.0, ge=0)  # L306, 0.05 there; times the mean squared length of z
+    focal: Literal["none", "published", "relative"] = "none"  # L487 as sketched; ours: within an image
+    focal_gamma: float = Field(2.0, ge=0)  # L533, 1 to 2 there
+    reduction: Literal["mean", "sum", "published"] = "mean"  # L332; L2292; facts 1.3: depends on the tail
 
     # Optimisation
     epochs: int = Field(60, ge=1)  # facts 2, a task
@@ -93,4 +97,5 @@ NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
     "lora_first_task": ("lora_rank", "nonzero"),
     "dia_hidden_ratio": ("dia_blocks", "nonzero"),
     "tail_ratio": ("tail_weight", "nonzero"),
+    "focal_gamma": ("focal", ("published", "relative")),
 }

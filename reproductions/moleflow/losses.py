@@ -1,7 +1,7 @@
 """What a batch is trained on: every term is a mean over patches, in nats a patch.
 
-The public code sums the plain NLL over patches and averages the tail-aware one, a factor of 784 between arms
-of its ablation; here there is one reduction. Source: notes 004 L2367 (tail), L4810 (log-det); facts 1.3.
+How the versions reduced it to a number stands in `reduction.py`, focal weights in `focal.py`.
+Source: notes 004 L2367 (tail), L4810 (log-det), L306 (center); facts 1.3.
 """
 
 import math
@@ -42,6 +42,15 @@ def tail_loss(nll: Float[Tensor, "batch row column"], *, weight: float, ratio: f
 def log_det_penalty(log_det: Float[Tensor, "batch row column"]) -> Float[Tensor, ""]:
     """Return the mean over patches of the squared log-det."""
     return log_det.square().mean()
+
+
+def center_loss(latent: Float[Tensor, "batch row column dim"]) -> Float[Tensor, ""]:
+    """Return the mean over patches of the squared length of the latent.
+
+    The centre is fixed at zero. The NLL with w times it is, up to a constant, the NLL under a prior of
+    variance 1 / (1 + 2 w): no new direction, a narrower prior (notes 004 L306, L342).
+    """
+    return latent.square().sum(dim=-1).mean()
 
 
 def loss_by_name(name: str) -> PatchLoss:

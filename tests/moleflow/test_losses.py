@@ -7,6 +7,7 @@ import torch
 
 from mechlab.errors import MechlabError
 from reproductions.moleflow.losses import (
+    center_loss,
     log_det_penalty,
     loss_by_name,
     mean_loss,
@@ -64,6 +65,26 @@ def test_log_det_penalty_is_the_mean_square_and_flat_at_zero():
     assert float(penalty.detach()) == 2.0
     assert log_det.grad[0, 0, 0] == 0
     assert math.isclose(float(log_det.grad[0, 0, 1]), 1.0)
+
+
+@pytest.mark.parametrize("weight", [0.01, 0.05, 0.1])
+def test_center_loss_is_a_narrower_prior_up_to_a_constant(weight):
+    latent = torch.randn(2, 3, 4, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    log_det = torch.randn(2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    prior = torch.distributions.Normal(0.0, torch.tensor(1 + 2 * weight, dtype=torch.float64) ** -0.5)
+
+    def narrower(z: torch.Tensor) -> torch.Tensor:
+        return (-prior.log_prob(z).sum(dim=-1) - log_det).mean()
+
+    def centred(z: torch.Tensor) -> torch.Tensor:
+        return mean_loss(patch_nll(z, log_det)) + weight * center_loss(z)
+
+    constant = 7 / 2 * math.log(1 + 2 * weight)
+    for z in (latent, 3 * latent):
+        assert float(centred(z) - narrower(z)) == pytest.approx(constant, abs=1e-12)
+    gradients = [torch.autograd.functional.jacobian(loss, latent) for loss in (centred, narrower)]
+    torch.testing.assert_close(*gradients)
+    assert bool(gradients[0].any())
 
 
 def test_losses_are_found_by_name(nll):

@@ -1,0 +1,109 @@
+"""What holds for every part: two tasks train, score, are saved and loaded, and scopes are kept."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from mechlab.train.scopes import apply, optimizer, parameter_hashes
+from mechlab.train.scopes import fingerprint as fingerprint_of
+from reproductions.moleflow.system import MoLEFlow
+
+DIM, GRID = 8, (4, 5)
+TINY = {"blocks": 2, "lora_rank": 3, "dia_blocks": 1, "epochs": 1, "context_kernel": 3}
+# Parts of the inventory that `main` does not use, each as the change that selects it.
+ARMS: dict[str, dict] = {
+    "M6 center": {"center_weight": 0.05},
+    "M8 published": {"focal": "published", "focal_gamma": 1.0},
+    "M8 relative": {"focal": "relative", "tail_weight": 0.0},
+    "M46 sum": {"reduction": "sum"},
+    "M46 published": {"reduction": "published", "tail_weight": 0.0},
+}
+SHARED: set[str] = set()  # arms in which earlier tasks may change
+
+
+@pytest.fixture
+def normals(rng) -> list[np.ndarray]:
+    return [
+        (rng.normal(size=(8, *GRID, DIM)) @ rng.normal(size=(DIM, DIM)) + shift).astype(np.float32)
+        for shift in (3.0, -3.0)
+    ]
+
+
+def train(system: MoLEFlow, task: int, features: np.ndarray, *, steps: int = 4) -> list[str]:
+    """Train a task; check where gradients arrive and return what its fingerprint finds wrong."""
+    system.add_task(task)
+    system.prepare(task, features)
+    stage = system.stage(task)
+    apply(system, stage)
+    system.train()
+    system.zero_grad(set_to_none=True)
+    held, before = optimizer(system, stage), parameter_hashes(system)
+    reached: set[str] = set()
+    for _ in range(steps):
+        held.zero_grad(set_to_none=True)
+        system.loss(torch.from_numpy(features[:4]), task=task).total.backward()
+        reached |= {name for name, value in system.named_parameters()
+                    if value.grad is not None and bool(value.grad.any())}  # fmt: skip
+        held.step()
+    system.finish_task(task, features)
+    assert reached == {name for name, scope in stage.scopes.items() if scope != "frozen"}
+    return list(fingerprint_of(system, stage, task=task, before=before, losses=()).disagreements())
+
+
+def system_of(arm: str, *, seed: int = 0) -> MoLEFlow:
+    return MoLEFlow.create(TINY | ARMS[arm], dim=DIM, grid=GRID, seed=seed)
+
+
+def scores(system: MoLEFlow, task: int, features: np.ndarray) -> torch.Tensor:
+    system.eval()
+    with torch.inference_mode():
+        return system.patch_scores(torch.from_numpy(features), task=task)
+
+
+def trained(arm: str, normals: list[np.ndarray]) -> MoLEFlow:
+    torch.manual_seed(0)  # as the loop does before a run
+    system = system_of(arm)
+    for task, features in enumerate(normals):
+        assert not train(system, task, features)
+    return system
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_exactly_what_is_declared_moves_and_earlier_scores_keep_their_bits(arm, normals):
+    torch.manual_seed(0)
+    system = system_of(arm)
+    assert not train(system, 0, normals[0])
+    before, values = scores(system, 0, normals[0]), copy.deepcopy(system.state_dict())
+    assert before.shape == (8, *GRID)
+    assert bool(torch.isfinite(before).all())
+    assert not train(system, 1, normals[1])
+    assert torch.equal(scores(system, 0, normals[0]), before) == (arm not in SHARED)
+    for name, value in values.items():
+        if arm not in SHARED:
+            assert torch.equal(system.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_two_trainings_are_equal_to_the_bit_and_survive_their_file(arm, normals, tmp_path):
+    one, two = trained(arm, normals), trained(arm, normals)
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, two.state_dict()[name]), name
+    torch.save(one.state_dict(), tmp_path / "weights.pt")
+    loaded = system_of(arm, seed=7)
+    for task in range(2):
+        loaded.add_task(task)
+    loaded.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    for task, features in enumerate(normals):
+        assert torch.equal(scores(loaded, task, features), scores(one, task, features))
+        assert not torch.equal(scores(one, 0, features), scores(one, 1, features))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_every_key_of_an_arm_changes_the_training(arm, normals):
+    plain = MoLEFlow.create(TINY, dim=DIM, grid=GRID, seed=0)
+    system = system_of(arm)
+    for each in (plain, system):
+        train(each, 0, normals[0])
+    assert not torch.equal(scores(plain, 0, normals[0]), scores(system, 0, normals[0]))
