@@ -20,7 +20,7 @@ from cli.console import (
 @click.command(name="evaluate")
 @click.argument("run")
 @click.option("--router", help="mahalanobis, euclidean or oracle.")
-@click.option("--aggregation", help="max, mean, top_k:K, percentile:P or top_k_percent:P.")
+@click.option("--aggregation", help="max, mean, top_k:K, percentile:P, top_k_percent:P, spatial_cluster:W.")
 @click.option("--sigma", type=click.FloatRange(0), help="Pixels of the Gaussian over the map.")
 @intervention_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

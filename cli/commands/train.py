@@ -46,6 +46,8 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
 @click.option(
     "--freeze", multiple=True, metavar="PATTERN", help="Parameters that do not move, e.g. 'flow.*'."
 )
+@click.option("--allow", multiple=True, metavar="NAME",
+              help="Let pass, and mark, what is refused: a key of another aggregation.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--devices", type=click.IntRange(1), default=1, show_default=True,
@@ -78,4 +80,6 @@ def command(as_json: bool, quiet: bool, config: Path | None, **words: Any) -> No
     click.echo(
         f"forgetting: {summary['forgetting'] if summary['forgetting'] is not None else 'n/a (one task)'}"
     )
+    if "allowed" in summary:
+        click.echo(f"let pass by --allow: {', '.join(summary['allowed'])}")
     click.echo(f"run: {summary['path']} ({summary['seconds']} s)")

@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from mechlab.errors import MechlabError, unknown
+from mechlab.metrics.clustering import cluster_ratio
 
-DEFAULTS = {"percentile": 0.99, "top_k": 10.0, "top_k_percent": 0.05}  # quantile, count, share
+# quantile, count, share, weight
+DEFAULTS = {"percentile": 0.99, "top_k": 10.0, "top_k_percent": 0.05, "spatial_cluster": 0.5}
 MODES = ("max", "mean", *DEFAULTS)
 
 
@@ -19,33 +21,57 @@ def aggregate(
 
     `max`, `mean`: over all patches, no value. `percentile`: the quantile `value` in [0, 1], linear between
     patches. `top_k`: mean of the `value` highest patches. `top_k_percent`: mean of the highest share `value`
-    in (0, 1], rounded down, one patch at least. Without a value the mode's default of `DEFAULTS` holds.
+    in (0, 1], rounded down, one patch at least. `spatial_cluster`: t + `value` · r · |t|, where t is the
+    mean of the 10 highest patches and r the share of the image's high patches that stand together
+    (`clustering.cluster_ratio`); the published t (1 + `value` · r) is the same for t ≥ 0, and would lower the
+    score of a cluster below. Without a value the mode's default of `DEFAULTS` holds.
     Raises MechlabError for an unknown mode, a value the mode does not take, and one out of range.
     """
-    if mode not in MODES:
-        raise unknown("aggregation", mode, MODES)
-    flat = maps.reshape(maps.shape[0], -1).astype(np.float64)  # item, row * column
+    check(mode, value, patches=maps.shape[1] * maps.shape[2])
+    double = maps.astype(np.float64)
+    flat = double.reshape(maps.shape[0], -1)  # item, row * column
     if mode in ("max", "mean"):
-        if value is not None:
-            raise MechlabError(f"aggregation '{mode}' takes no value, but {value:g} was given; leave it out.")
         return np.asarray(flat.max(axis=1) if mode == "max" else flat.mean(axis=1))
     chosen = DEFAULTS[mode] if value is None else value
     if mode == "percentile":
-        if not 0 <= chosen <= 1:
-            raise _out_of_range(mode, chosen, "a quantile from 0 to 1")
         return np.asarray(np.quantile(flat, chosen, axis=1))
+    if mode == "spatial_cluster":
+        highest = _top_mean(flat, _count(mode, DEFAULTS["top_k"], flat.shape[1]))
+        return np.asarray(highest + chosen * cluster_ratio(double) * np.abs(highest))
     return _top_mean(flat, _count(mode, chosen, flat.shape[1]))
 
 
-def _count(mode: str, value: int | float, patches: int) -> int:
-    """Return how many patches are averaged, or raise MechlabError."""
-    if mode == "top_k":
-        if not float(value).is_integer() or not 1 <= value <= patches:
-            raise _out_of_range(mode, value, f"a whole number from 1 to {patches}, the patches of a map")
-        return int(value)
-    if not 0 < value <= 1:
+def check(mode: str, value: int | float | None, *, patches: int | None = None) -> None:
+    """Refuse a mode that does not exist and a value that it cannot take on maps of so many patches, if known.
+
+    Raises:
+        MechlabError: an unknown mode, a value the mode does not take, and one out of range.
+    """
+    if mode not in MODES:
+        raise unknown("aggregation", mode, MODES)
+    if value is None:
+        return
+    if mode in ("max", "mean"):
+        raise MechlabError(f"aggregation '{mode}' takes no value, but {value:g} was given; leave it out.")
+    if mode == "percentile" and not 0 <= value <= 1:
+        raise _out_of_range(mode, value, "a quantile from 0 to 1")
+    if mode == "top_k" and (not float(value).is_integer() or not 1 <= value <= (patches or np.inf)):
+        raise _out_of_range(mode, value, f"a whole number from 1 to {patches or 'N'}, the patches of a map")
+    if mode == "top_k_percent" and not 0 < value <= 1:
         raise _out_of_range(mode, value, "a share above 0 and up to 1")
-    return max(1, int(patches * value + 1e-9))
+    if mode == "spatial_cluster" and not 0 <= value < np.inf:
+        raise _out_of_range(mode, value, "a weight of 0 or more")
+
+
+def _count(mode: str, value: int | float, patches: int) -> int:
+    """Return how many patches are averaged; more than there are is a MechlabError."""
+    if mode == "top_k_percent":
+        return max(1, int(patches * value + 1e-9))
+    if value > patches:
+        raise MechlabError(
+            f"aggregation '{mode}' averages {value:g} patches, and a map has {patches}; use top_k."
+        )
+    return int(value)
 
 
 def _top_mean(flat: np.ndarray, count: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from mechlab.metrics.region import aupro
 class Scoring:
     """How patch scores become image scores and maps; changing it never trains."""
 
-    aggregation: str  # max, mean, top_k, percentile, top_k_percent
+    aggregation: str  # one of mechlab.metrics.aggregation.MODES
     value: float | None  # of the aggregation
     sigma: float  # pixels of the upsampled map
 

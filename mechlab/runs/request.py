@@ -35,6 +35,7 @@ class TrainRequest:
     record: Path | None = None  # a recording plan that is followed during training
     record_fault: OnFault | None = None  # when the recording's disk fails; None: stop
     freeze: tuple[str, ...] = ()  # patterns of parameters that do not move
+    allow: tuple[str, ...] = ()  # names of what would be refused and shall pass; the result is marked
     device: str = "auto"
     devices: int = 1
     threads: int | None = None
@@ -61,8 +62,9 @@ class TrainRequest:
         if weights is not None and weights != "embedded" and not str(weights).startswith("random-"):
             values["weights"] = Path(weights)
         values["layers"] = None if values.get("layers") is None else tuple(values["layers"])
-        freeze = values.get("freeze") or ()
-        values["freeze"] = (freeze,) if isinstance(freeze, str) else tuple(freeze)
+        for name in ("freeze", "allow"):
+            words = values.get(name) or ()
+            values[name] = (words,) if isinstance(words, str) else tuple(words)
         _check_fault(values.get("record_fault"), record=values.get("record"))
         return cls(**values)
 

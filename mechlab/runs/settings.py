@@ -1,11 +1,12 @@
 """The three kinds of keys that `--set` reaches: inputs, the system's parts, and the evaluation."""
 
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from mechlab.errors import MechlabError, unknown
+from mechlab.metrics import aggregation
+from mechlab.runs.aggregation_keys import MODE_OF
 from mechlab.specs import Spec
 
 
@@ -21,21 +22,28 @@ class EvaluationSettings(Spec):
     """How a checkpoint is scored; changing it never trains."""
 
     router: str = "mahalanobis"
-    aggregation: Literal["max", "mean", "top_k", "percentile", "top_k_percent"] = "top_k"
-    aggregation_value: float | None = 3.0  # patches, or a fraction, as the aggregation takes it
-    sigma: float = Field(4.0, ge=0)  # pixels of the Gaussian over the upsampled map
+    aggregation: str = "top_k"  # of mechlab.metrics.aggregation.MODES
+    aggregation_value: float | None = 3.0  # patches, a fraction or a weight, as the aggregation takes it
+    sigma: float = Field(default=4.0, ge=0)  # pixels of the Gaussian over the upsampled map
+    allowed: tuple[str, ...] = ()  # names of --allow that let something pass; a mark, no setting
+
+    @model_validator(mode="after")
+    def _is_an_aggregation(self) -> "EvaluationSettings":
+        aggregation.check(self.aggregation, self.aggregation_value)
+        return self
 
 
 def split(
     settings: Mapping[str, JsonValue], *, parts: type[Spec]
 ) -> tuple[dict[str, JsonValue], dict[str, JsonValue], dict[str, JsonValue]]:
     """Return (inputs, parts, evaluation): each key belongs to exactly one of them; any other is an error."""
-    kinds: tuple[type[Spec], ...] = (InputSettings, parts, EvaluationSettings)
+    scored = {*EvaluationSettings.model_fields, *MODE_OF} - {"allowed"}
+    kinds = (InputSettings.model_fields, parts.model_fields, scored)
     found: tuple[dict[str, JsonValue], ...] = ({}, {}, {})
     for key, value in settings.items():
-        owners = [index for index, kind in enumerate(kinds) if key in kind.model_fields]
+        owners = [index for index, keys in enumerate(kinds) if key in keys]
         if not owners:
-            raise unknown("setting", key, [name for kind in kinds for name in kind.model_fields])
+            raise unknown("setting", key, [name for keys in kinds for name in keys])
         found[owners[0]][key] = value
     return found[0], found[1], found[2]
 

@@ -44,6 +44,7 @@ def spec_of(
         aggregation=aggregation,
         sigma=settings.sigma,
         interventions=tuple(interventions),
+        allowed=settings.allowed,
     )
 
 
@@ -80,6 +81,8 @@ def evaluate(
             remove_folder(folder)  # scores of an intervention that turned out to do nothing
         raise
     document["mean"] = mean_metrics(document["metrics"])
+    if settings.allowed:
+        document["allowed"] = list(settings.allowed)
     if alteration.texts:
         document |= {"interventions": alteration.effects(), "comparable": COMPARABLE}
     write_json(folder / "metrics.json", document)

@@ -17,6 +17,7 @@ from torch import nn
 from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
 from mechlab.files import lock, sweep_parts, write_json
+from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.interventions import NOTHING, Asked
 from mechlab.runs.request import TrainRequest
@@ -63,7 +64,10 @@ def resolve(request: TrainRequest) -> Plan:
     inputs_set, parts_set, evaluation_set = split(asked(request), parts=kind)
     settings = validated(InputSettings, dict(preset.inputs) | inputs_set, what="input")
     config = validated(kind, dict(preset.parts) | parts_set, what=request.system)
-    scored = validated(EvaluationSettings, dict(preset.evaluation) | evaluation_set, what="evaluation")
+    scored_as = merged(
+        merged(EvaluationSettings().model_dump(), preset.evaluation), evaluation_set, allow=request.allow
+    )
+    scored = validated(EvaluationSettings, scored_as, what="evaluation")
     inputs = Inputs.open(request, image_size=settings.image_size, dim=settings.dim, holdout=settings.holdout)
     parts = config.model_dump(mode="json")
     refuse_unused(parts_set, parts=parts, needs=systems.catalog(request.system).NEEDS)
@@ -203,7 +207,7 @@ def reevaluate(
 ) -> dict[str, Any]:
     """Evaluate a finished run's last checkpoint in another way, or with a changed flow; never trains."""
     plan = plan_of(run)
-    chosen = validated(EvaluationSettings, plan.evaluation.model_dump() | settings, what="evaluation")
+    chosen = validated(EvaluationSettings, merged(plan.evaluation.model_dump(), settings), what="evaluation")
     stage = max(run.checkpoints(), default=-1)
     if stage < 0:
         raise MechlabError(f"run '{run.path}' has no checkpoint; train it first.")
@@ -265,6 +269,7 @@ def summarise(plan: Plan, stages: list[dict[str, Any]], *, seconds: float) -> di
         "accuracy_matrix": matrix,
         "evaluation": EvalSpec.model_validate(stages[-1]["spec"]).hash,
         "trajectory": fingerprint.trajectory(fingerprint.load(plan.run.path / "fingerprint.json")),
+        **({"allowed": list(plan.evaluation.allowed)} if plan.evaluation.allowed else {}),
         "recording": None if plan.request.record is None else _watching().watched(plan),
         "seconds": round(seconds, 1),
     }

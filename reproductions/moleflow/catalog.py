@@ -46,6 +46,8 @@ PARTS: tuple[Entry, ...] = (
          "notes 004 L1373, L7002", f"{ROOM}.routing:TaskStatistics", "M15"),
     part("aggregation", "aggregation=max, mean, top_k, percentile or top_k_percent of an image's patches",
          "notes 004 L1957, L2403", "mechlab.metrics.aggregation:aggregate", "M18"),
+    part("spatial-cluster", "aggregation=spatial_cluster: top 10 and more where high patches stand together",
+         "notes 004 L2403", "mechlab.metrics.clustering:cluster_ratio", "M18"),
     part("map-smoothing", "sigma=S: bilinear upsampling and a Gaussian over the map, in pixels",
          "notes 004 L4587", "mechlab.metrics.maps:smooth", "M38"),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from mechlab import fingerprint
 from mechlab.errors import MechlabError
 from mechlab.files import read_json
 from mechlab.runs.folder import RunFolder
+from mechlab.train import evaluation
 from mechlab.train.session import plan_of, reevaluate, resolve, train
 
 
@@ -69,6 +70,34 @@ def test_the_router_is_evaluated_without_training(small_run):
 def test_an_unknown_router_is_one_sentence(small_run):
     with pytest.raises(MechlabError, match="Did you mean 'oracle'"):
         reevaluate(small_run, settings={"router": "oracel"})
+
+
+def test_what_was_let_pass_is_marked_and_trains_nothing_new(small_request, small_run):
+    words = {"aggregation": "top_k_percent", "top_k": 3}
+    asked = replace(small_request, settings=small_request.settings | words)
+    with pytest.raises(MechlabError, match=r"let it pass with --allow top_k\."):
+        resolve(asked)
+    plain = resolve(
+        replace(small_request, settings=small_request.settings | {"aggregation": "top_k_percent"})
+    )
+    marked = resolve(replace(asked, allow=("top_k",)))
+    assert plain.spec.hash == marked.spec.hash == small_run.spec().hash
+    specs = [
+        evaluation.spec_of(plan.spec, plan.inputs, stage=0, settings=plan.evaluation)
+        for plan in (plain, marked)
+    ]
+    assert specs[0].hash != specs[1].hash
+    assert specs[1].allowed == ("top_k",)
+
+
+def test_an_aggregation_changes_image_scores_and_no_map(small_run):
+    found = [
+        reevaluate(small_run, settings={"aggregation": mode, "aggregation_value": value})
+        for mode, value in (("top_k", 10.0), ("spatial_cluster", 0.0), ("percentile", 0.9))
+    ]
+    assert found[0]["scores"] == found[1]["scores"] != found[2]["scores"]
+    pixels = [{name: metrics["pixel_ap"] for name, metrics in one["metrics"].items()} for one in found]
+    assert pixels[0] == pixels[1] == pixels[2]
 
 
 def test_map_smoothing_never_changes_image_scores(small_run):
