@@ -59,7 +59,9 @@ class ActivationTap:
             self._put_summary(site, values, axes)
 
     def _put_summary(self, site: Site, values: Tensor, axes: tuple[str, ...]) -> None:
-        """Write one row for the batch in a training step; elsewhere one row an image."""
+        """Write one row for the batch in a training step; elsewhere one row an image; nothing of no image."""
+        if not values.numel():  # a rank without a share of the batch
+            return
         reduction = str(self.target.entry.reduction)
         if self.target.sink.per_parameter_axis == "step":
             for part in reduced(values, axes, reduction):

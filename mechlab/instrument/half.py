@@ -52,6 +52,8 @@ def halved(
     the values and changes nothing else.
     """
     values = values.detach()
+    if values.dtype == torch.bfloat16:
+        values = values.float()  # exact, and NumPy has no such type
     stored = torch.empty(values.shape, dtype=torch.float16, device=values.device) if into is None else into
     if not (_is_dense(values) and _is_dense(stored)):
         largest, _ = _largest(values)

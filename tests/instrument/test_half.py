@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mechlab.instrument.half import halved
+from mechlab.instrument.half import halved, scratch
 
 
 @settings(deadline=None, max_examples=50)
@@ -56,3 +56,23 @@ def test_dense_and_scattered_values_are_halved_alike():
         scattered.overflow,
         scattered.underflow,
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("is_dense", [True, False], ids=["dense", "scattered"])
+def test_values_of_every_type_are_halved_like_single_precision(dtype, is_dense):
+    values = (torch.randn(30, 40, generator=torch.Generator().manual_seed(0)) * 1e-2).to(dtype)
+    values = values if is_dense else values.T
+    found, expected = halved(values, guess=3), halved(values.float().contiguous())
+    assert torch.equal(found.stored, expected.stored)
+    assert (found.scale, found.overflow, found.underflow) == (expected.scale, 0, expected.underflow)
+
+
+def test_memory_to_work_in_may_hold_remains_and_be_used_again():
+    work, values = scratch().fill_(float("nan")), torch.randn(700_000) * 1e-6  # more than one block
+    expected = halved(values)
+    for _ in range(2):
+        into = torch.full((700_000,), float("nan"), dtype=torch.float16)
+        found = halved(values, into=into, work=work)
+        assert found.stored is into and torch.equal(into, expected.stored)
+        assert found.power == expected.power
