@@ -86,7 +86,7 @@ class EvalSpec(Spec):
     features: tuple[FeatureSpec, ...]  # test split
     router: str
     aggregation: str
-    sigma: float  # pixels of the evaluated map
+    sigma: float | str  # pixels of the evaluated map, or words of mechlab.metrics.smoothing
     interventions: Annotated[tuple[str, ...], AfterValidator(while_testing)] = ()
     allowed: tuple[str, ...] = ()  # what would have been refused and was let pass
 

@@ -21,7 +21,7 @@ from cli.console import (
 @click.argument("run")
 @click.option("--router", help="mahalanobis, euclidean or oracle.")
 @click.option("--aggregation", help="max, mean, top_k:K, percentile:P, top_k_percent:P, spatial_cluster:W.")
-@click.option("--sigma", type=click.FloatRange(0), help="Pixels of the Gaussian over the map.")
+@click.option("--sigma", help="Pixels of the Gaussian over the map: 4, 0.6*2+0.4*4, or 4,screw=2 by class.")
 @intervention_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @out_option

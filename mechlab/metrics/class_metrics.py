@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mechlab.metrics.aggregation import aggregate
-from mechlab.metrics.maps import smooth, upsample
+from mechlab.metrics.maps import upsample
 from mechlab.metrics.pixel import pixel_ap, pixel_auroc
 from mechlab.metrics.ranking import auroc, average_precision, f1_max
 from mechlab.metrics.region import aupro
+from mechlab.metrics.smoothing import Smoothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,15 +20,17 @@ class Scoring:
 
     aggregation: str  # one of mechlab.metrics.aggregation.MODES
     value: float | None  # of the aggregation
-    sigma: float  # pixels of the upsampled map
+    sigma: float | str  # pixels of the upsampled map, or words of mechlab.metrics.smoothing
 
     def image_scores(self, maps: Float[np.ndarray, "item row column"]) -> Float[np.ndarray, " item"]:
         """Return one score an image; map post-processing never changes it."""
         return aggregate(maps.astype(np.float64), self.aggregation, self.value)
 
-    def pixel_maps(self, maps: Float[np.ndarray, "item row column"], *, size: int) -> np.ndarray:
-        """Return maps of size x size pixels."""
-        return smooth(upsample(maps.astype(np.float64), size), self.sigma)
+    def pixel_maps(
+        self, maps: Float[np.ndarray, "item row column"], *, size: int, class_name: str
+    ) -> Float[np.ndarray, "item {size} {size}"]:
+        """Return maps of size x size pixels, smoothed as those of a class are."""
+        return Smoothing.read(self.sigma).of(class_name).apply(upsample(maps.astype(np.float64), size))
 
 
 def image_metrics(

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from mechlab.errors import MechlabError, unknown
 from mechlab.metrics import aggregation
+from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import MODE_OF
 from mechlab.specs import Spec
 
@@ -24,8 +25,13 @@ class EvaluationSettings(Spec):
     router: str = "mahalanobis"
     aggregation: str = "top_k"  # of mechlab.metrics.aggregation.MODES
     aggregation_value: float | None = 3.0  # patches, a fraction or a weight, as the aggregation takes it
-    sigma: float = Field(default=4.0, ge=0)  # pixels of the Gaussian over the upsampled map
+    sigma: float | str = 4.0  # pixels of the Gaussian over the map, or words of mechlab.metrics.smoothing
     allowed: tuple[str, ...] = ()  # names of --allow that let something pass; a mark, no setting
+
+    @field_validator("sigma", mode="before")
+    @classmethod
+    def _in_canonical_words(cls, words: object) -> float | str:
+        return Smoothing.read(words).words
 
     @model_validator(mode="after")
     def _is_an_aggregation(self) -> "EvaluationSettings":

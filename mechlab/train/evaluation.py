@@ -144,7 +144,8 @@ def class_metrics(
     labels = np.array([item.label for item in features.items])
     assert features.masks is not None, "the test split has masks"
     masks = np.asarray(features.masks, dtype=bool)
-    images, maps = scoring.image_scores(scores.routed), scoring.pixel_maps(scores.routed, size=masks.shape[1])
+    images = scoring.image_scores(scores.routed)
+    maps = scoring.pixel_maps(scores.routed, size=masks.shape[1], class_name=name)
     metrics: dict[str, Any] = image_metrics(images, labels) | pixel_metrics(maps, masks)
     metrics["routing_accuracy"] = float((scores.routes == task).mean())
     metrics["given_image_auroc"] = image_metrics(scoring.image_scores(scores.given), labels)["image_auroc"]

@@ -14,6 +14,7 @@ from PIL import Image
 from mechlab.errors import MechlabError
 from mechlab.files import read_json, staged_folder, write_bytes
 from mechlab.metrics.class_metrics import Scoring
+from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.folder import RunFolder
 from mechlab.train.devices import fabric
 from mechlab.train.scoring import score
@@ -44,6 +45,7 @@ def score_folder(
         raise MechlabError(
             f"task {task} is unknown; run '{run.name}' has tasks 0 to {len(plan.spec.tasks) - 1}."
         )
+    refuse_classes_apart(plan)
     report(f"{len(files)} images, run {run.name}")
     maps, routes = patch_maps(plan, files, task=task, device=device)
     settings = plan.evaluation
@@ -57,7 +59,7 @@ def score_folder(
         rows.append({"image": str(file.relative_to(folder)), "score": float(value), "threshold": limit,
                      "anomalous": None if limit is None else bool(value > limit), "task": int(route),
                      "classes": "+".join(plan.spec.tasks[route])})  # fmt: skip
-    pixels = scoring.pixel_maps(maps, size=plan.inputs.image_size)
+    pixels = pixel_maps(plan, scoring, maps, routes)
     with staged_folder(target) as stage:
         write_table(stage / "scores.csv", rows)
         write_maps(stage / "maps", [row["image"] for row in rows], pixels)
@@ -90,6 +92,30 @@ def patch_maps(
         maps.append(found.routed)
         routes += [int(route) for route in found.routes]
     return np.concatenate(maps), routes
+
+
+def refuse_classes_apart(plan: Plan) -> None:
+    """Refuse a sigma that differs within a task: a router tells the task of an image, not its class."""
+    smoothing = Smoothing.read(plan.evaluation.sigma)
+    for task, names in enumerate(plan.spec.tasks):
+        if len({smoothing.of(name) for name in names}) > 1:
+            raise MechlabError(
+                f"sigma '{plan.evaluation.sigma}' differs between the classes of task {task} "
+                f"({', '.join(names)}), and the class of your images is unknown; "
+                "train the run with one sigma a task."
+            )
+
+
+def pixel_maps(
+    plan: Plan, scoring: Scoring, maps: Float[np.ndarray, "item row column"], routes: Sequence[int]
+) -> Float[np.ndarray, "item height width"]:
+    """Return each image's map in pixels, smoothed as those of the classes of its task are."""
+    size = plan.inputs.image_size
+    found = np.empty((len(maps), size, size))
+    for task in sorted(set(routes)):
+        chosen = np.flatnonzero(np.array(routes) == task)
+        found[chosen] = scoring.pixel_maps(maps[chosen], size=size, class_name=plan.spec.tasks[task][0])
+    return found
 
 
 def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndarray, "item row column dim"]]:

@@ -17,6 +17,7 @@ from torch import nn
 from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
 from mechlab.files import lock, sweep_parts, write_json
+from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.interventions import NOTHING, Asked
@@ -69,6 +70,7 @@ def resolve(request: TrainRequest) -> Plan:
     )
     scored = validated(EvaluationSettings, scored_as, what="evaluation")
     inputs = Inputs.open(request, image_size=settings.image_size, dim=settings.dim, holdout=settings.holdout)
+    Smoothing.read(scored.sigma).refuse_strangers(name for task in inputs.tasks for name in task)
     parts = config.model_dump(mode="json")
     refuse_unused(parts_set, parts=parts, needs=systems.catalog(request.system).NEEDS)
     kept = {key: value for key, value in parts.items() if key not in {"epochs", "batch_size"}}
@@ -208,6 +210,7 @@ def reevaluate(
     """Evaluate a finished run's last checkpoint in another way, or with a changed flow; never trains."""
     plan = plan_of(run)
     chosen = validated(EvaluationSettings, merged(plan.evaluation.model_dump(), settings), what="evaluation")
+    Smoothing.read(chosen.sigma).refuse_strangers(name for task in plan.spec.tasks for name in task)
     stage = max(run.checkpoints(), default=-1)
     if stage < 0:
         raise MechlabError(f"run '{run.path}' has no checkpoint; train it first.")

@@ -50,4 +50,6 @@ PARTS: tuple[Entry, ...] = (
          "notes 004 L2403", "mechlab.metrics.clustering:cluster_ratio", "M18"),
     part("map-smoothing", "sigma=S: bilinear upsampling and a Gaussian over the map, in pixels",
          "notes 004 L4587", "mechlab.metrics.maps:smooth", "M38"),
+    part("map-mixture", "sigma=0.6*2+0.4*4: Gaussians added by weight; sigma=4,screw=2: a width for a class",
+         "notes 004 L4587", "mechlab.metrics.smoothing:Smoothing", "M38"),
 )  # fmt: skip

@@ -95,7 +95,9 @@ def test_pixel_maps_do_not_depend_on_the_aggregation(noise):
         Scoring(aggregation=mode, value=value, sigma=2.0)
         for mode, value in (("top_k", 10.0), ("spatial_cluster", 3.0))
     )
-    np.testing.assert_array_equal(one.pixel_maps(noise, size=56), other.pixel_maps(noise, size=56))
+    np.testing.assert_array_equal(
+        one.pixel_maps(noise, size=56, class_name="a"), other.pixel_maps(noise, size=56, class_name="a")
+    )
 
 
 @pytest.mark.parametrize("weight", [-0.1, float("nan"), float("inf")])

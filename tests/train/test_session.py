@@ -107,6 +107,16 @@ def test_map_smoothing_never_changes_image_scores(small_run):
     assert plain["metrics"]["bolt"]["pixel_auroc"] != smooth["metrics"]["bolt"]["pixel_auroc"]
 
 
+def test_a_class_of_its_own_width_changes_its_map_alone(small_run):
+    found = [reevaluate(small_run, settings={"sigma": words}) for words in ("4", "4,nut=1", "1")]
+    pixels = [{name: metrics["pixel_ap"] for name, metrics in one["metrics"].items()} for one in found]
+    assert pixels[1] == {"bolt": pixels[0]["bolt"], "nut": pixels[2]["nut"]}
+    assert pixels[0]["nut"] != pixels[2]["nut"]
+    assert found[0]["scores"] == found[1]["scores"]
+    with pytest.raises(MechlabError, match="Did you mean 'nut'"):
+        reevaluate(small_run, settings={"sigma": "4,nutt=1"})
+
+
 def test_images_that_changed_since_training_are_noticed(small_request, small_run, pictures, tmp_path):
     import shutil
 
@@ -132,6 +142,7 @@ def test_images_that_changed_since_training_are_noticed(small_request, small_run
         ({"tasks": "bolt,nutt"}, "Did you mean 'nut'"),
         ({"settings": {"lora_rnk": 3}}, "Did you mean 'lora_rank'"),
         ({"settings": {"tail_weight": 2}}, "tail_weight"),
+        ({"settings": {"sigma": "4,nutt=2"}}, "Did you mean 'nut'"),
         ({"settings": {"epochs": 3}}, "'epochs' is given as an option and by --set"),
         ({"data": "mvtecc"}, "Did you mean 'mvtec'"),
         ({"root": Path("nowhere")}, "nowhere"),
