@@ -22,6 +22,13 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
     show_default=True,
     help="A comma starts the next task, + joins classes of one: bottle+cable,screw; or a subset: textures.",
 )
+@click.option(
+    "--stream",
+    metavar="BASE-INCREMENT",
+    help="Classes of the first and of each further task, e.g. 3-3, 14-1; instead of a list of tasks.",
+)
+@click.option("--order", help="Of the classes in the stream: default, or of mvtec hard-first, easy-first, "
+              "texture-first.")  # fmt: skip
 @click.option("--backbone", default="embedded", show_default=True, help="Any timm backbone, or 'embedded'.")
 @click.option(
     "--weights", help="Weight file, embedded, or random-<seed>; default: $MECHLAB_WEIGHTS, then the hub."

@@ -23,6 +23,8 @@ class TrainRequest:
     data: str = "embedded"
     root: Path | None = None
     tasks: str = "all"
+    stream: str | None = None  # classes of the first and of each further task, as in 14-1
+    order: str | None = None  # of the classes in the stream, by a name of the data set
     backbone: str = "embedded"
     weights: Path | str | None = None  # file, "embedded", "random-<seed>"; None: the backbone's own
     image_size: int | None = None  # pixels; None: the preset's
@@ -87,10 +89,8 @@ def task_stream(text: str, dataset: Dataset) -> tuple[tuple[str, ...], ...]:
     Raises:
         MechlabError: an unknown class, a class named twice, an empty task, or a subset that is not all there.
     """
-    subsets: dict[str, Sequence[str]] = {"all": dataset.classes(), **getattr(dataset, "subsets", {})}
-    if text in subsets:
-        _refuse_missing(text, subsets[text], dataset)
-        return tuple((name,) for name in subsets[text])
+    if (subset := subset_of(text, dataset)) is not None:
+        return tuple((name,) for name in subset)
     tasks = tuple(tuple(part.strip() for part in task.split("+")) for task in text.split(","))
     named = [name for task in tasks for name in task]
     for name in named:
@@ -99,12 +99,28 @@ def task_stream(text: str, dataset: Dataset) -> tuple[tuple[str, ...], ...]:
                 f"tasks '{text}' hold an empty name; write them as class,class or class+class,class."
             )
         if name not in dataset.classes():
-            raise unknown(f"class of {dataset.name}", name, [*dataset.classes(), *subsets])
+            raise unknown(f"class of {dataset.name}", name, [*dataset.classes(), *_subsets(dataset)])
         if named.count(name) > 1:
             raise MechlabError(
                 f"class '{name}' stands twice in tasks '{text}'; each class belongs to one task."
             )
     return tasks
+
+
+def subset_of(text: str, dataset: Dataset) -> tuple[str, ...] | None:
+    """Return the classes of the subset that `text` names; None where it names none.
+
+    Raises:
+        MechlabError: a subset that is not all there.
+    """
+    if text not in (subsets := _subsets(dataset)):
+        return None
+    _refuse_missing(text, subsets[text], dataset)
+    return tuple(subsets[text])
+
+
+def _subsets(dataset: Dataset) -> dict[str, Sequence[str]]:
+    return {"all": dataset.classes(), **getattr(dataset, "subsets", {})}
 
 
 def _refuse_missing(text: str, names: Sequence[str], dataset: Dataset) -> None:

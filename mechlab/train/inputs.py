@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from mechlab import systems
 from mechlab.errors import MechlabError
-from mechlab.runs.request import TrainRequest, task_stream
+from mechlab.runs.request import TrainRequest
+from mechlab.runs.stream import tasks_of
 from mechlab.specs import FeatureSpec, Item, Split
 from mechlab.systems import Dataset
 
@@ -47,7 +48,7 @@ class Inputs:
     def open(cls, request: TrainRequest, *, image_size: int, dim: int, holdout: float) -> "Inputs":
         """Open the data set and the backbone that a request names."""
         dataset = systems.dataset(request.data, request.root)
-        tasks = task_stream(request.tasks, dataset)
+        tasks = tasks_of(request, dataset)
         build = import_module("reproductions.backbones.timm_features").build
         extractor = build(
             request.backbone, weights=request.weights, layers=request.layers, image_size=image_size, dim=dim

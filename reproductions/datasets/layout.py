@@ -27,6 +27,7 @@ class LayoutDataset:
     root: Path
     present: tuple[str, ...]  # class folders, sorted
     subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)  # for `--tasks`
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)  # for `--order`
     known: dict[str, tuple[Item, ...]] = field(default_factory=dict, repr=False, compare=False)  # hashed once
 
     def classes(self) -> tuple[str, ...]:
@@ -83,6 +84,7 @@ def opened(
     name: str,
     allowed: tuple[str, ...] | None = None,
     subsets: Mapping[str, tuple[str, ...]] | None = None,
+    orders: Mapping[str, tuple[str, ...]] | None = None,
 ) -> LayoutDataset:
     """Open a root folder; `allowed` restricts the classes, else every folder with train or test."""
     if root is None:
@@ -105,7 +107,7 @@ def opened(
             f"'{root}' holds no {kind}; a class is a folder with train/good, test/<defect> "
             "and ground_truth/<defect>."
         )
-    return LayoutDataset(name=name, root=root, present=found, subsets=subsets or {})
+    return LayoutDataset(name=name, root=root, present=found, subsets=subsets or {}, orders=orders or {})
 
 
 def _item(path: Path, *, class_name: str, split: Split, defect: str) -> Item:

@@ -23,7 +23,46 @@ OBJECTS = (
 )
 SUBSETS = {"textures": TEXTURES, "objects": OBJECTS, "all": tuple(sorted(TEXTURES + OBJECTS))}
 
+# Of the notes on MoLE-Flow, by their own results: 004 L5174, L5211, L5248.
+ORDERS = {
+    "texture-first": TEXTURES + OBJECTS,
+    "hard-first": (
+        "screw",
+        "toothbrush",
+        "capsule",
+        "cable",
+        "pill",
+        "grid",
+        "zipper",
+        "transistor",
+        "carpet",
+        "wood",
+        "hazelnut",
+        "metal_nut",
+        "leather",
+        "tile",
+        "bottle",
+    ),
+    "easy-first": (
+        "bottle",
+        "leather",
+        "metal_nut",
+        "tile",
+        "hazelnut",
+        "carpet",
+        "grid",
+        "cable",
+        "pill",
+        "zipper",
+        "transistor",
+        "wood",
+        "capsule",
+        "toothbrush",
+        "screw",
+    ),
+}
+
 
 def open(root: Path | None) -> LayoutDataset:
     """Open the folder that holds the class folders; a missing or empty one is a MechlabError."""
-    return opened(root, name="mvtec", allowed=TEXTURES + OBJECTS, subsets=SUBSETS)
+    return opened(root, name="mvtec", allowed=TEXTURES + OBJECTS, subsets=SUBSETS, orders=ORDERS)

@@ -50,6 +50,8 @@ PARTS: tuple[Entry, ...] = (
          "notes 004 L2403", "mechlab.metrics.clustering:cluster_ratio", "M18"),
     part("map-smoothing", "sigma=S: bilinear upsampling and a Gaussian over the map, in pixels",
          "notes 004 L4587", "mechlab.metrics.maps:smooth", "M38"),
+    part("stream", "--stream BASE-INCREMENT, --order NAME: each class in one task, e.g. 14-1, hard-first",
+         "notes 004 L5013", "mechlab.runs.stream:divided", "M34"),
     part("map-mixture", "sigma=0.6*2+0.4*4: Gaussians added by weight; sigma=4,screw=2: a width for a class",
          "notes 004 L4587", "mechlab.metrics.smoothing:Smoothing", "M38"),
 )  # fmt: skip

@@ -241,6 +241,11 @@ def test_a_training_can_be_recorded_as_it_runs(mechlab, pictures, tmp_path):
 MISTAKES = [
     (("train", "moleflow", "--preset", "minni"), "Did you mean 'mini'"),
     (("train", "moleflow", "--data", "folder", "--root", "nowhere"), "nowhere"),
+    (
+        ("train", "moleflow", "--stream", "2-1", "--tasks", "gear"),
+        "--stream 2-1 was given beside the tasks 'gear'",
+    ),
+    (("train", "moleflow", "--order", "hard-first"), "no order of embedded named 'hard-first'"),
     (("train", "moleflow", "--set", "lora"), "write --set key=value"),
     (("probe", "efective_rank"), "no probe named 'efective_rank'"),
     (("probe", "shortcut"), "was given no run or recording"),

@@ -164,6 +164,13 @@ def test_a_setting_that_could_not_matter_is_refused(small_request, tmp_path):
         train(replace(small_request, out=tmp_path, settings=settings))
 
 
+def test_a_stream_is_the_tasks_that_it_stands_for(small_request):
+    listed = resolve(replace(small_request, tasks="bolt+nut")).spec
+    assert resolve(replace(small_request, tasks="all", stream="2-1")).spec.hash == listed.hash
+    with pytest.raises(MechlabError, match="--stream 2-1 was given beside the tasks 'bolt,nut'"):
+        resolve(replace(small_request, stream="2-1"))
+
+
 def test_paths_and_threads_do_not_reach_the_hash(small_request, tmp_path):
     one = resolve(small_request).spec
     other = resolve(replace(small_request, out=tmp_path, cache=tmp_path / "c", threads=2, device="cpu")).spec
