@@ -11,13 +11,16 @@ from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.flow import dia
 from reproductions.moleflow.flow.coupling import CouplingBlock
 from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, SubnetShape
+from reproductions.moleflow.instance_mlp import InstanceAdapter
 from reproductions.moleflow.mixer import ContextMixer
 
 
-def adapter_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], task: int) -> nn.Module:
+def adapter_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], task: int, seed: int) -> nn.Module:
     """Return a task's input adapter."""
-    if config.adapter == "none":
+    if config.adapter == "none" or (task == 0 and not config.adapter_first_task):
         return NoAdapter()
+    if config.adapter == "instance-mlp":
+        return InstanceAdapter(dim, task=task, seed=seed)
     if config.adapter == "whitening":
         return WhiteningAdapter(
             dim, task=task, low=config.gamma_low, high=config.gamma_high, limit=config.beta_limit
@@ -38,12 +41,12 @@ def mixer_of(config: MoLEFlowConfig, *, dim: int) -> nn.Module:
     return nn.Identity()
 
 
-def coupling_blocks(config: MoLEFlowConfig, *, dim: int, seed: int) -> nn.ModuleList:
+def coupling_blocks(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> nn.ModuleList:
     """Return a whole coupling flow, without branches of tasks."""
     return nn.ModuleList(
         CouplingBlock(
             dim,
-            subnet=subnet_of(config, dim=dim, name=f"flow.{number}", seed=seed),
+            subnet=subnet_of(config, dim=dim, grid=grid, name=f"flow.{number}", seed=seed),
             clamp=config.clamp,
             global_affine=config.global_affine,
             name=f"flow.{number}",
@@ -53,7 +56,9 @@ def coupling_blocks(config: MoLEFlowConfig, *, dim: int, seed: int) -> nn.Module
     )
 
 
-def subnet_of(config: MoLEFlowConfig, *, dim: int, name: str, seed: int) -> PlainSubnet | ContextSubnet:
+def subnet_of(
+    config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], name: str, seed: int
+) -> PlainSubnet | ContextSubnet:
     """Return the network inside one coupling block."""
     passive = dim - dim // 2
     shape = SubnetShape(
@@ -63,6 +68,10 @@ def subnet_of(config: MoLEFlowConfig, *, dim: int, name: str, seed: int) -> Plai
         hidden=max(1, round(config.hidden_ratio * passive)),
         rank=config.lora_rank,
         alpha=config.lora_alpha,
+        branch=config.branch,
+        nodes=config.lora_nodes,
+        grid=grid,
+        is_spectral=config.spectral_norm,
     )
     if config.subnet == "plain":
         return PlainSubnet(shape, name=name, seed=seed)

@@ -31,7 +31,10 @@ class MoLEFlowConfig(Spec):
     position_dim: int = Field(32, gt=0, multiple_of=4)  # channels of the condition; "sine" takes D
 
     # Input adapter, one a task
-    adapter: Literal["none", "whitening", "diagonal", "covariance"] = "whitening"  # L849; affine ones: ours
+    adapter: Literal["none", "whitening", "instance-mlp", "diagonal", "covariance"] = (
+        "whitening"  # L849; L7; affine ones: ours
+    )
+    adapter_first_task: bool = True  # L82; the first two versions have none on task 0
     gamma_low: Positive = 0.5  # L888, range of the factor of "whitening"
     gamma_high: Positive = 2.0
     beta_limit: Positive = 2.0  # L888, range of the shift of "whitening"
@@ -51,9 +54,14 @@ class MoLEFlowConfig(Spec):
     context_limit: Positive = 0.2  # L592, its largest weight
     clamp: Positive = 1.9  # facts 1.2, largest |log s| of a channel, nats
     global_affine: bool = False  # learned scale and offset a channel; facts 1.2: left at 1 and 0
-    base: Literal["first-task", "shared"] = "first-task"  # when the flow's own parameters train
+    base: Literal["first-task", "shared", "per-task"] = (
+        "first-task"  # when the flow's own parameters train; L3766: a flow a task
+    )
+    spectral_norm: bool = False  # L3766: the bases' largest singular value is 1
 
-    # Low-rank branches, one a task
+    # Branches of the products, one a task
+    branch: Literal["lora", "sc-lora", "linear"] = "lora"  # L152; L3766: a Linear a task, nothing shared
+    lora_nodes: int = Field(4, ge=2)  # L166, of the grid of factors, along each side
     lora_rank: int = Field(64, ge=0)  # facts 1.2; 0: none
     lora_alpha: Positive = 1.0  # L30: scaling is alpha / rank
     lora_first_task: bool = True  # L30; none on task 0 in the first version (L12)
@@ -84,6 +92,7 @@ class MoLEFlowConfig(Spec):
 # Keys that change nothing unless another key has one of these values, or is not zero.
 NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
     "position_dim": ("position", ("condition",)),
+    "adapter_first_task": ("adapter", ("whitening", "instance-mlp", "diagonal", "covariance")),
     "gamma_low": ("adapter", ("whitening",)),
     "gamma_high": ("adapter", ("whitening",)),
     "beta_limit": ("adapter", ("whitening",)),
@@ -93,6 +102,7 @@ NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
     "context_kernel": ("subnet", ("context",)),
     "context_initial": ("subnet", ("context",)),
     "context_limit": ("subnet", ("context",)),
+    "lora_nodes": ("branch", ("sc-lora",)),
     "lora_alpha": ("lora_rank", "nonzero"),
     "lora_first_task": ("lora_rank", "nonzero"),
     "dia_hidden_ratio": ("dia_blocks", "nonzero"),

@@ -24,4 +24,19 @@ LOSSES: tuple[Entry, ...] = (
          "notes 004 L332, L2292", f"{ROOM}.reduction:reduction_factor", "M46"),
 )  # fmt: skip
 
-MODEL_PARTS: tuple[Entry, ...] = LOSSES
+BRANCHES: tuple[Entry, ...] = (
+    part("lora-half", "lora_alpha=0.5, lora_first_task=false: scaling alpha / (2 r), none on task 0",
+         "notes 004 L12", f"{ROOM}.flow.branch:LoRALinear", "M1"),
+    part("instance-adapter", "adapter=instance-mlp: channels standardised over an image, a network from zero",
+         "notes 004 L7", f"{ROOM}.instance_mlp:InstanceAdapter", "M1"),
+    part("sc-lora", "branch=sc-lora: a grid of factors, bilinear by place; a constant grid is plain LoRA",
+         "notes 004 L152", f"{ROOM}.flow.branch:GridLoRALinear", "M4"),
+    part("task-linear", "branch=linear: a Linear a task, nothing shared; 2.47 x main's numbers (15 tasks)",
+         "notes 004 L3779", f"{ROOM}.flow.branch:TaskLinear", "M30"),
+    part("task-flow", "base=per-task: a whole flow a task; 2.94 x main's numbers (15 tasks)",
+         "notes 004 L3780", f"{ROOM}.assembly:coupling_blocks", "M30"),
+    part("spectral-norm", "spectral_norm=true: the largest singular value of every base is 1",
+         "notes 004 L3782", f"{ROOM}.flow.branch:UnitNorm", "M30"),
+)  # fmt: skip
+
+MODEL_PARTS: tuple[Entry, ...] = (*BRANCHES, *LOSSES)

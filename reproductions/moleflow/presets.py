@@ -1,6 +1,8 @@
 """The presets: short lists of parts. Torch-free; every key is one of `config.MoLEFlowConfig`."""
 
 from mechlab.systems import Preset
+from reproductions.moleflow.sizes import MAIN
+from reproductions.moleflow.versions import VERSIONS
 
 # Small, and a density of the features: position is a condition, the adapter a fixed affine map.
 MINI = {
@@ -18,25 +20,6 @@ MINI = {
 }
 REDUCED = MINI | {"blocks": 2, "lora_rank": 8, "lora_alpha": 8.0}
 FULL_FINE_TUNING = {"base": "shared", "lora_rank": 0}
-
-MAIN = {
-    "position": "sine",
-    "adapter": "whitening",
-    "mixer": "depthwise",
-    "blocks": 6,
-    "subnet": "context",
-    "context_kernel": 5,
-    "lora_rank": 64,
-    "lora_alpha": 1.0,
-    "dia_blocks": 2,
-    "tail_weight": 0.7,
-    "tail_ratio": 0.02,
-    "log_det_weight": 1e-4,
-    "epochs": 60,
-    "batch_size": 16,
-    "learning_rate": 3e-4,
-    "clip_norm": 0.5,
-}
 
 PRESETS: tuple[Preset, ...] = (
     Preset(
@@ -82,4 +65,5 @@ PRESETS: tuple[Preset, ...] = (
         parts=MAIN,
         inputs={"dim": 768},
     ),
+    *VERSIONS,
 )

@@ -11,7 +11,7 @@ from torch import nn
 from mechlab.train.stage import Scope
 
 # Containers whose children are named for tasks
-PER_TASK = ("adapter", "down", "up", "dia", "router")
+PER_TASK = ("adapter", "own", "down", "up", "linear", "dia", "router")
 
 
 def scope_of(name: str, *, task: int, base: str) -> Scope:

@@ -1,8 +1,8 @@
 """The places of a MoLE-Flow that can be recorded, by name: latents and log-dets of every block, in order.
 
-`flow.<l>` and `dia.<task>.<n>` are the blocks' own module paths; each returns (latent, log_det). Linear
-layers need no name: `type:Linear` finds `flow.<l>.subnet.<layer>.{base,down.<task>,up.<task>}` and the
-DIA's.
+`flow.<l>` (`own.<task>.<l>` where each task has a whole flow) and `dia.<task>.<n>` are the blocks' own module
+paths; each returns (latent, log_det). Linear layers need no name: `type:Linear` finds
+`flow.<l>.subnet.<layer>.{base,down.<task>,up.<task>}` and the DIA's.
 """
 
 from mechlab.instrument.sites import Site
@@ -19,6 +19,7 @@ def sites(system: MoLEFlow) -> tuple[Site, ...]:
     convolutions only their sum over an image is a determinant.
     """
     blocks = [f"flow.{number}" for number in range(len(system.flow))]
+    blocks += [f"own.{task}.{number}" for task, own in system.own.items() for number in range(len(own))]
     blocks += [f"dia.{task}.{number}" for task, dia in system.dia.items() for number in range(len(dia))]
     found = [Site(name="adapted", module="adapted", quantity="activation", axes=_VECTORS)]
     for path in blocks:

@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mechlab.errors import MechlabError, unknown
+from mechlab.errors import unknown
 from mechlab.specs import validated
 from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
 from reproductions.moleflow.assembly import adapter_of, coupling_blocks, dia_of, mixer_of
+from reproductions.moleflow.combinations import refuse_combinations
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.losses import patch_nll
 from reproductions.moleflow.objective import training_loss
@@ -45,7 +46,9 @@ class MoLEFlow(nn.Module):
         self.adapter = nn.ModuleDict()
         self.mixer = mixer_of(config, dim=dim)
         self.adapted = nn.Identity()  # a place to look: the flow's input
-        self.flow = coupling_blocks(config, dim=dim, seed=seed)
+        is_shared = config.base != "per-task"
+        self.flow = self._new_flow() if is_shared else nn.ModuleList()
+        self.own = nn.ModuleDict()  # whole flows of tasks, where nothing is shared
         self.dia = nn.ModuleDict()
         self.latent = nn.Identity()  # a place to look: what is scored
         self.router = nn.ModuleDict()
@@ -58,15 +61,17 @@ class MoLEFlow(nn.Module):
             MechlabError: an unknown key, a value outside its range, or sizes that do not fit.
         """
         config = validated(MoLEFlowConfig, parts, what="moleflow")
-        if dim < 2 or min(grid) < 1:
-            raise MechlabError(
-                f"no flow over {dim} channels on a {grid[0]}x{grid[1]} grid; use 2 or more on 1x1."
-            )
-        if config.gamma_low >= config.gamma_high:
-            raise MechlabError(
-                f"gamma_low {config.gamma_low} is not below gamma_high {config.gamma_high}; swap them."
-            )
+        refuse_combinations(config, dim=dim, grid=grid)
         return cls(config, dim=dim, grid=grid, seed=seed)
+
+    def _new_flow(self) -> nn.ModuleList:
+        return coupling_blocks(self.config, dim=self.dim, grid=self.grid, seed=self.seed)
+
+    def blocks(self, task: int) -> nn.ModuleList:
+        """Return the coupling blocks that a task's features go through."""
+        chosen = self.own[str(task)] if self.config.base == "per-task" else self.flow
+        assert isinstance(chosen, nn.ModuleList)
+        return chosen
 
     def add_task(self, task: int) -> None:
         """Create the task's parameters; their start depends on the seed and the task alone."""
@@ -74,9 +79,11 @@ class MoLEFlow(nn.Module):
         if key in self.adapter:
             raise ValueError(f"task {task} exists")
         device = self.place.device
-        self.adapter[key] = adapter_of(config, dim=self.dim, grid=self.grid, task=task)
+        self.adapter[key] = adapter_of(config, dim=self.dim, grid=self.grid, task=task, seed=self.seed)
+        if config.base == "per-task":
+            self.own[key] = self._new_flow()  # each begins where the first one began
         if task > 0 or config.lora_first_task:
-            for block in self.flow:
+            for block in self.blocks(task):
                 block.add_task(task)
         self.dia[key] = dia_of(config, dim=self.dim, task=task, seed=self.seed)
         self.router[key] = TaskStatistics(self.dim)
@@ -116,7 +123,7 @@ class MoLEFlow(nn.Module):
         """Map adapted features to the latent side: the map whose log-det is exact."""
         z, place = adapted, self._place(adapted)
         log_dets = []
-        for block in self.flow:
+        for block in self.blocks(task):
             z, log_det = block(z, place, task=task)
             log_dets.append(log_det)
         for block in self.dia[str(task)]:
@@ -150,7 +157,7 @@ class MoLEFlow(nn.Module):
         x, place = latent, self._place(latent)
         for block in reversed(self.dia[str(task)]):
             x = block.inverse(x)
-        for block in reversed(self.flow):
+        for block in reversed(self.blocks(task)):
             x = block.inverse(x, place, task=task)
         return x
 

@@ -14,13 +14,25 @@ DIM, GRID = 8, (4, 5)
 TINY = {"blocks": 2, "lora_rank": 3, "dia_blocks": 1, "epochs": 1, "context_kernel": 3}
 # Parts of the inventory that `main` does not use, each as the change that selects it.
 ARMS: dict[str, dict] = {
+    "M1": {
+        "adapter": "instance-mlp",
+        "adapter_first_task": False,
+        "lora_alpha": 0.5,
+        "lora_first_task": False,
+    },
+    "M4": {"branch": "sc-lora", "lora_nodes": 3},
+    "M30 no LoRA": {"branch": "linear", "lora_rank": 0},
+    "M30 separated": {"base": "per-task"},
+    "M30 both": {"base": "per-task", "branch": "linear", "lora_rank": 0},
+    "M30 spectral": {"spectral_norm": True},
+    "M30 all shared": {"base": "shared", "lora_rank": 0, "dia_blocks": 0, "adapter": "none"},
     "M6 center": {"center_weight": 0.05},
     "M8 published": {"focal": "published", "focal_gamma": 1.0},
     "M8 relative": {"focal": "relative", "tail_weight": 0.0},
     "M46 sum": {"reduction": "sum"},
     "M46 published": {"reduction": "published", "tail_weight": 0.0},
 }
-SHARED: set[str] = set()  # arms in which earlier tasks may change
+SHARED = {"M30 all shared"}  # arms in which earlier tasks may change
 
 
 @pytest.fixture
@@ -97,7 +109,8 @@ def test_two_trainings_are_equal_to_the_bit_and_survive_their_file(arm, normals,
     loaded.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     for task, features in enumerate(normals):
         assert torch.equal(scores(loaded, task, features), scores(one, task, features))
-        assert not torch.equal(scores(one, 0, features), scores(one, 1, features))
+        same = torch.equal(scores(one, 0, features), scores(one, 1, features))
+        assert same == (arm == "M30 all shared")  # which has nothing of a task's own
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -105,5 +118,23 @@ def test_every_key_of_an_arm_changes_the_training(arm, normals):
     plain = MoLEFlow.create(TINY, dim=DIM, grid=GRID, seed=0)
     system = system_of(arm)
     for each in (plain, system):
+        for task, features in enumerate(normals):
+            train(each, task, features)
+    assert not torch.equal(scores(plain, 1, normals[1]), scores(system, 1, normals[1]))
+
+
+def test_a_flow_of_its_own_leaves_the_first_task_as_it_was(normals):
+    plain = MoLEFlow.create(TINY, dim=DIM, grid=GRID, seed=0)
+    own = system_of("M30 separated")
+    for each in (plain, own):
         train(each, 0, normals[0])
-    assert not torch.equal(scores(plain, 0, normals[0]), scores(system, 0, normals[0]))
+    assert torch.equal(scores(plain, 0, normals[0]), scores(own, 0, normals[0]))
+
+
+@pytest.mark.parametrize("arm", ["M30 separated", "M30 both"])
+def test_a_flow_of_its_own_trains_whole_in_its_own_task_alone(arm, normals):
+    system = trained(arm, normals)
+    for task in range(2):
+        for name, scope in system.stage(task).scopes.items():
+            if name.startswith("own."):
+                assert (scope == "per-task") == name.startswith(f"own.{task}."), name

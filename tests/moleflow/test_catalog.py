@@ -37,7 +37,7 @@ def test_presets_are_valid_and_none_of_their_keys_is_idle(preset):
     config = MoLEFlowConfig(**preset.parts)
     idle = unused(preset.parts, parts=config.model_dump(), needs=NEEDS)
     assert not set(idle) - {"lora_alpha"}  # a preset may inherit it and switch LoRA off
-    assert config.base == "shared" or config.lora_rank > 0
+    assert config.base == "shared" or config.lora_rank > 0 or config.branch == "linear"
 
 
 def test_finetune_differs_from_mini_in_the_base_alone():
@@ -56,7 +56,7 @@ def test_keys_without_effect_are_named():
 
 
 def test_sites_name_what_the_blocks_return():
-    system = MoLEFlow.create({"position": "none", "blocks": 2, "dia_blocks": 1}, dim=4, grid=(2, 3), seed=0)
+    system = MoLEFlow.create({"position": "none", "blocks": 2, "dia_blocks": 1, "lora_rank": 2}, dim=4, grid=(2, 3), seed=0)
     system.add_task(0)
     system.add_task(1)
     found = {site.name: site for site in sites(system)}

@@ -22,6 +22,10 @@ ARMS = {
     "global-affine": {"global_affine": True},
     "condition": {"position": "condition", "position_dim": 4},
     "no-lora": {"lora_rank": 0},
+    "sc-lora": {"branch": "sc-lora"},
+    "linear": {"branch": "linear", "lora_rank": 0},
+    "separated": {"base": "per-task"},
+    "spectral": {"spectral_norm": True},
     "no-dia": {"dia_blocks": 0},
     "dia-alone": {"blocks": 0, "dia_blocks": 3},
 }

@@ -1,7 +1,7 @@
 """The networks inside a coupling block: Linears with one low-rank branch a task, with or without context.
 
-Every product is an `nn.Linear` that is really called (`base`, `down.<task>`, `up.<task>`), so whatever hooks
-Linears sees the whole subnet. Source: notes 004 L30 (scaling alpha / r), L562 (context); facts 1.2.
+Every product is an `nn.Linear` that is really called (`flow/branch.py`), so whatever hooks Linears sees the
+whole subnet. Source: notes 004 L562 (context); facts 1.2.
 """
 
 import math
@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reproductions.moleflow.initialisation import BASE, empty_linear, generator, start_uniform, start_zero
+from reproductions.moleflow.flow.branch import Branched, GridLoRALinear, LoRALinear, TaskLinear
+from reproductions.moleflow.initialisation import start_zero
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,37 +26,22 @@ class SubnetShape:
     hidden: int
     rank: int  # of the tasks' branches, 0 without
     alpha: float  # LoRA scaling is alpha / rank
+    branch: str = "lora"  # or "sc-lora", "linear"
+    nodes: int = 4  # of "sc-lora", along each side
+    grid: tuple[int, int] = (1, 1)  # patches, for "sc-lora"
+    is_spectral: bool = False  # bases divided by their largest singular value
 
 
-class LoRALinear(nn.Module):
-    """y = W x + b, and for each task that has a branch + (alpha / rank) B A x + b_task (Hu et al. 2021)."""
-
-    def __init__(self, fan_in: int, fan_out: int, *, rank: int, alpha: float, name: str, seed: int) -> None:
-        super().__init__()
-        self.rank, self.scaling = rank, alpha / rank if rank else 0.0
-        self.name, self.seed = name, seed
-        self.base = empty_linear(fan_in, fan_out)
-        start_uniform(self.base.weight, self.base.bias, draw=generator(seed, task=BASE, name=name))
-        self.down = nn.ModuleDict()
-        self.up = nn.ModuleDict()
-
-    def add_task(self, task: int) -> None:
-        """Create the task's branch: A Xavier-uniform, B and b_task zero, so that it changes nothing yet."""
-        if not self.rank:
-            return
-        down = nn.utils.skip_init(nn.Linear, self.base.in_features, self.rank, bias=False)
-        nn.init.xavier_uniform_(down.weight, generator=generator(self.seed, task=task, name=self.name))
-        up = empty_linear(self.rank, self.base.out_features)  # its bias is b_task, which is not scaled
-        start_zero(up.weight, up.bias)
-        self.down[str(task)], self.up[str(task)] = down, up
-
-    def forward(self, x: Float[Tensor, "*patch fan_in"], *, task: int) -> Float[Tensor, "*patch fan_out"]:
-        """Apply the base, and the task's branch if it has one."""
-        y = self.base(x)
-        if str(task) not in self.up:
-            return y
-        # Scaled between the factors: there are only `rank` columns there, and b_task stays unscaled.
-        return y + self.up[str(task)](self.down[str(task)](x) * self.scaling)
+def linear_of(shape: SubnetShape, fan_in: int, fan_out: int, *, name: str, seed: int) -> Branched:
+    """Return a product of a subnet with the kind of branches that the shape asks for."""
+    if shape.branch == "linear":
+        return TaskLinear(fan_in, fan_out, is_spectral=shape.is_spectral, name=name, seed=seed)
+    lora = {"rank": shape.rank, "alpha": shape.alpha, "is_spectral": shape.is_spectral}
+    if shape.branch == "sc-lora":
+        return GridLoRALinear(
+            fan_in, fan_out, grid=shape.grid, nodes=shape.nodes, name=name, seed=seed, **lora
+        )
+    return LoRALinear(fan_in, fan_out, name=name, seed=seed, **lora)
 
 
 class PlainSubnet(nn.Module):
@@ -63,9 +49,10 @@ class PlainSubnet(nn.Module):
 
     def __init__(self, shape: SubnetShape, *, name: str, seed: int) -> None:
         super().__init__()
-        lora = {"rank": shape.rank, "alpha": shape.alpha, "seed": seed}
-        self.first = LoRALinear(shape.passive + shape.place, shape.hidden, name=f"{name}.first", **lora)
-        self.second = LoRALinear(shape.hidden, 2 * shape.active, name=f"{name}.second", **lora)
+        self.first = linear_of(
+            shape, shape.passive + shape.place, shape.hidden, name=f"{name}.first", seed=seed
+        )
+        self.second = linear_of(shape, shape.hidden, 2 * shape.active, name=f"{name}.second", seed=seed)
 
     def add_task(self, task: int) -> None:
         """Create the task's branches."""
@@ -98,7 +85,6 @@ class ContextSubnet(nn.Module):
         self, shape: SubnetShape, *, kernel: int, initial: float, limit: float, name: str, seed: int
     ) -> None:
         super().__init__()
-        lora = {"rank": shape.rank, "alpha": shape.alpha, "seed": seed}
         passive = shape.passive
         self.limit = limit
         self.context = nn.utils.skip_init(
@@ -107,10 +93,10 @@ class ContextSubnet(nn.Module):
         start_zero(self.context.weight, self.context.bias)
         share = min(max(initial / limit, 0.01), 0.99)  # of the limit (notes 004 L592)
         self.level = nn.Parameter(torch.tensor([math.log(share / (1 - share))]))
-        self.s1 = LoRALinear(2 * passive + shape.place, shape.hidden, name=f"{name}.s1", **lora)
-        self.s2 = LoRALinear(shape.hidden, shape.active, name=f"{name}.s2", **lora)
-        self.t1 = LoRALinear(passive + shape.place, shape.hidden, name=f"{name}.t1", **lora)
-        self.t2 = LoRALinear(shape.hidden, shape.active, name=f"{name}.t2", **lora)
+        self.s1 = linear_of(shape, 2 * passive + shape.place, shape.hidden, name=f"{name}.s1", seed=seed)
+        self.s2 = linear_of(shape, shape.hidden, shape.active, name=f"{name}.s2", seed=seed)
+        self.t1 = linear_of(shape, passive + shape.place, shape.hidden, name=f"{name}.t1", seed=seed)
+        self.t2 = linear_of(shape, shape.hidden, shape.active, name=f"{name}.t2", seed=seed)
 
     def add_task(self, task: int) -> None:
         """Create the task's branches; the context convolution has none."""

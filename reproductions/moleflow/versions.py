@@ -1,0 +1,50 @@
+"""The versions of the notes and their variants, as short lists of parts. Torch-free.
+
+The notes give no depth for the first versions; 8 blocks are the default of the public code (facts 2). What a
+version does not name is as in `config.py`.
+"""
+
+from mechlab.systems import Preset
+from reproductions.moleflow.sizes import MAIN, published_inputs
+
+# A flow over features with a sine position and the mean NLL: what all versions before the third series share.
+_EARLY = {
+    "position": "sine",
+    "mixer": "none",
+    "blocks": 8,
+    "subnet": "plain",
+    "lora_rank": 32,
+    "dia_blocks": 0,
+    "tail_weight": 0.0,
+    "log_det_weight": 0.0,
+    "learning_rate": 2e-4,
+}
+VERSION_2 = _EARLY | {"adapter": "instance-mlp", "adapter_first_task": False}
+VERSION_1 = VERSION_2 | {"lora_alpha": 0.5, "lora_first_task": False}  # alpha / (2 r) with alpha 1
+
+
+def _preset(name: str, row: str, summary: str, source: str, parts: dict[str, object]) -> Preset:
+    return Preset(
+        name=name,
+        id=row,
+        summary=summary,
+        source=f"notes 004 {source}",
+        parts=parts,
+        inputs=published_inputs(),
+    )
+
+
+VERSIONS: tuple[Preset, ...] = (
+    _preset("v1", "M1", "no LoRA on task 0, scaling alpha / (2 r) = 1/64, instance-mlp from task 1 on",
+            "L7", VERSION_1),
+    _preset("v2", "M2", "v1 with scaling alpha / r = 1/32 and LoRA on every task", "L30", VERSION_2),
+    _preset("main-no-lora", "M30", "main with a plain Linear a task in place of base and LoRA",
+            "L3779", MAIN | {"branch": "linear", "lora_rank": 0}),
+    _preset("main-separated", "M30", "main with a whole flow a task", "L3780", MAIN | {"base": "per-task"}),
+    _preset("main-no-lora-separated", "M30", "main with a whole flow a task, without LoRA",
+            "L3781", MAIN | {"base": "per-task", "branch": "linear", "lora_rank": 0}),
+    _preset("main-spectral", "M30", "main with every base of spectral norm 1",
+            "L3782", MAIN | {"spectral_norm": True}),
+    _preset("main-all-shared", "M30", "main with nothing of a task's own, trained in every task",
+            "L6378", MAIN | {"base": "shared", "lora_rank": 0, "dia_blocks": 0, "adapter": "none"}),
+)  # fmt: skip
