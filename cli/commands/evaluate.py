@@ -19,7 +19,7 @@ from cli.console import (
 
 @click.command(name="evaluate")
 @click.argument("run")
-@click.option("--router", help="mahalanobis, euclidean or oracle.")
+@click.option("--router", help="mahalanobis, euclidean, oracle, two-stage:K, likelihood, ...; see docs.")
 @click.option("--aggregation", help="max, mean, top_k:K, percentile:P, top_k_percent:P, spatial_cluster:W.")
 @click.option("--sigma", help="Pixels of the Gaussian over the map: 4, 0.6*2+0.4*4, or 4,screw=2 by class.")
 @intervention_options

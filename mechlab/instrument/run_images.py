@@ -10,6 +10,7 @@ from mechlab.metrics.class_metrics import Scoring
 from mechlab.recording.writer import Writer
 from mechlab.specs import Item, RecordSpec, Split
 from mechlab.train.alteration import Alteration
+from mechlab.train.routing import Routing
 from mechlab.train.scoring import Around, Scores, score
 from mechlab.train.session import Plan
 from mechlab.train.stage import Trainable
@@ -77,6 +78,7 @@ class RunImages:
     ) -> list[Images]:
         """Return the images of the classes seen by a stage, with scores where they are asked for."""
         found = []
+        routing = Routing.of(self.plan.evaluation.router, self.plan.inputs, tasks=stage + 1)
         for task, names in enumerate(self.plan.spec.tasks[: stage + 1]):
             for name in names:
                 chosen = self.picked[name]
@@ -90,7 +92,7 @@ class RunImages:
                         features,
                         task=task,
                         tasks=stage + 1,
-                        router=self.plan.evaluation.router,
+                        router=routing,
                         device=device,
                         around=self.around(alteration, rows=self.rows[name]),
                     )

@@ -8,6 +8,7 @@ from mechlab.errors import MechlabError, unknown
 from mechlab.metrics import aggregation
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import MODE_OF
+from mechlab.runs.router import Router
 from mechlab.specs import Spec
 
 
@@ -22,11 +23,16 @@ class InputSettings(Spec):
 class EvaluationSettings(Spec):
     """How a checkpoint is scored; changing it never trains."""
 
-    router: str = "mahalanobis"
+    router: str = "mahalanobis"  # words of mechlab.runs.router
     aggregation: str = "top_k"  # of mechlab.metrics.aggregation.MODES
     aggregation_value: float | None = 3.0  # patches, a fraction or a weight, as the aggregation takes it
     sigma: float | str = 4.0  # pixels of the Gaussian over the map, or words of mechlab.metrics.smoothing
     allowed: tuple[str, ...] = ()  # names of --allow that let something pass; a mark, no setting
+
+    @field_validator("router")
+    @classmethod
+    def _in_canonical_form(cls, words: str) -> str:
+        return str(Router.read(words))
 
     @field_validator("sigma", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from mechlab.specs import EvalSpec, TrainSpec
 from mechlab.train import gallery
 from mechlab.train.alteration import COMPARABLE, UNALTERED, Alteration
 from mechlab.train.inputs import Inputs
+from mechlab.train.routing import Routing
 from mechlab.train.scoring import Scores, score
 from mechlab.train.stage import Trainable
 
@@ -68,12 +69,13 @@ def evaluate(
         "scores": {},
         "hashes": {},
     }
+    routing = Routing.of(spec.router, inputs, tasks=spec.checkpoint + 1)
     try:
         with alteration:
             for task, names in enumerate(inputs.tasks[: spec.checkpoint + 1]):
                 for name in names:
-                    found = _class(system, inputs, spec, name, task=task, settings=settings, device=device,
-                                   alteration=alteration, folder=folder)  # fmt: skip
+                    found = _class(system, inputs, spec, name, task=task, settings=settings, routing=routing,
+                                   device=device, alteration=alteration, folder=folder)  # fmt: skip
                     for kind, value in found.items():
                         document[kind][name] = value
     except BaseException:
@@ -97,6 +99,7 @@ def _class(
     *,
     task: int,
     settings: EvaluationSettings,
+    routing: Routing,
     device: torch.device,
     alteration: Alteration,
     folder: Path,
@@ -109,7 +112,7 @@ def _class(
     def tested(expert: int, chosen: Int[np.ndarray, " item"]) -> AbstractContextManager[object]:
         return alteration.around(expert, [features.items[index] for index in chosen])
 
-    scores = score(system, features.values, task=task, tasks=tasks, router=spec.router, device=device,
+    scores = score(system, features.values, task=task, tasks=tasks, router=routing, device=device,
                    around=tested)  # fmt: skip
     scores.save(folder / f"{name}.npz")
     metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)

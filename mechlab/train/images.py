@@ -17,6 +17,7 @@ from mechlab.metrics.class_metrics import Scoring
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.folder import RunFolder
 from mechlab.train.devices import fabric
+from mechlab.train.routing import Routing
 from mechlab.train.scoring import score
 from mechlab.train.session import Plan, Report, plan_of, restore, silent
 
@@ -84,11 +85,11 @@ def patch_maps(
     where = fabric(device).device
     system = restore(plan, checkpoint=max(plan.run.checkpoints(), default=-1), device=where)
     tasks, maps, routes = len(plan.spec.tasks), [], []
+    routing = Routing.of(plan.evaluation.router if task is None else "oracle", plan.inputs, tasks=tasks)
+    if task is None and routing.is_oracle:
+        raise MechlabError("this run's router is the oracle, which needs the task; give --task.")
     for features in feature_batches(plan, files):
-        router = plan.evaluation.router if task is None else "oracle"
-        if task is None and router == "oracle":
-            raise MechlabError("this run's router is the oracle, which needs the task; give --task.")
-        found = score(system, features, task=task or 0, tasks=tasks, router=router, device=where)
+        found = score(system, features, task=task or 0, tasks=tasks, router=routing, device=where)
         maps.append(found.routed)
         routes += [int(route) for route in found.routes]
     return np.concatenate(maps), routes

@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 
 from mechlab.errors import MechlabError
 from mechlab.files import sha256_bytes, write_bytes
+from mechlab.runs.router import Router
+from mechlab.train.routing import Routing
 from mechlab.train.stage import Trainable, modules_of
 
 BATCH = 16  # fixed: the batch's composition is part of what makes scores bit-identical
@@ -61,27 +63,27 @@ def score(
     *,
     task: int,
     tasks: int,
-    router: str,
+    router: str | Routing,
     device: torch.device,
     around: Around = nothing,
 ) -> Scores:
     """Score images whose own task is `task` among the first `tasks` tasks.
 
-    The oracle router takes the given id. Images that a router sends elsewhere are scored again there.
+    `router` is a `Routing`, or words of `mechlab.runs.router` that need nothing of the training normals. The
+    oracle takes the given id. Images that a router sends elsewhere are scored again there.
     `around` gives the block in which some images go through the expert of a task; routing stands outside it.
     """
     module = modules_of(system)
     module.eval()
     with around(task, np.arange(len(features))):
         given = _maps(system, features, task=task, device=device)
-    if router == "oracle":
+    routing = Routing(Router.read(router)) if isinstance(router, str) else router
+    if routing.is_oracle:
         distances = np.full((len(features), tasks), np.inf)
         distances[:, task] = 0.0
     else:
-        parts = [
-            system.task_distances(batch, router=router)[:, :tasks] for batch in _batches(features, device)
-        ]
-        distances = torch.cat(parts).double().cpu().numpy()
+        parts = [routing.distances(system, batch, tasks=tasks) for batch in _batches(features, device)]
+        distances = torch.cat(parts).cpu().numpy()
     routes = distances.argmin(axis=1)
     routed = given.copy()
     for other in np.unique(routes[routes != task]):

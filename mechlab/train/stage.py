@@ -82,7 +82,10 @@ class Trainable(Protocol):
     def task_distances(
         self, batch: Float[Tensor, "batch row column dim"], *, router: str
     ) -> Float[Tensor, "batch task"]:
-        """Return the router's distance of each image to each task; the least wins."""
+        """Return the router's distance of each image to each task; the least wins.
+
+        Or a term, which a router of `mechlab.runs.router` adds to a distance.
+        """
         ...
 
 

@@ -20,7 +20,7 @@ from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.losses import patch_nll
 from reproductions.moleflow.objective import training_loss
 from reproductions.moleflow.position import sine_embedding
-from reproductions.moleflow.routing import ROUTERS, TaskStatistics
+from reproductions.moleflow.routing import ROUTERS, TaskStatistics, latent_entropy
 from reproductions.moleflow.scopes import scope_of, still_parameters
 
 
@@ -182,6 +182,8 @@ class MoLEFlow(nn.Module):
     ) -> Float[Tensor, "batch task"]:
         """Return the distance of each image to each task in task order; infinite for a task not finished.
 
+        `router` may also be a term of `routing.TERMS`, in nats.
+
         Raises:
             MechlabError: an unknown router.
             ValueError: the oracle, which takes the true id and has no distances.
@@ -192,4 +194,8 @@ class MoLEFlow(nn.Module):
             raise unknown("router", router, (*ROUTERS, "oracle"))
         means = batch.double().mean(dim=(1, 2))
         tasks = sorted(self.router, key=int)
+        if router == "entropy":
+            entropies = [latent_entropy(self(batch, task=int(key)).latent) for key in tasks]
+            is_known = torch.stack([self.router[key].count > 0 for key in tasks])
+            return torch.where(is_known, torch.stack(entropies, dim=1), torch.inf)
         return torch.stack([self.router[key].distance(means, router=router) for key in tasks], dim=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from reproductions.moleflow.routing import TaskStatistics, image_means, shrunk_covariance
+from reproductions.moleflow.routing import TaskStatistics, image_means, latent_entropy, shrunk_covariance
 
 
 @pytest.mark.parametrize(("count", "dim"), [(200, 5), (20, 5), (12, 30), (2, 4)])
@@ -73,3 +73,20 @@ def test_images_without_spread_still_have_a_distance():
     statistics.fit(np.ones((5, 2, 2, 4), dtype=np.float32))
     assert statistics.distance(torch.ones(1, 4), router="mahalanobis")[0] == 0
     assert torch.isfinite(statistics.distance(torch.zeros(1, 4), router="mahalanobis")).all()
+
+
+def test_the_log_det_is_that_of_the_shrunk_covariance(rng):
+    statistics, features = fitted(rng)
+    expected = np.linalg.slogdet(shrunk_covariance(image_means(features))[0]).logabsdet
+    found = statistics.distance(torch.zeros(3, 4), router="log_det").numpy()
+    np.testing.assert_allclose(found, [expected] * 3, rtol=1e-6)
+    assert torch.isinf(TaskStatistics(4).distance(torch.zeros(3, 4), router="log_det")).all()
+
+
+def test_the_entropy_of_latents_is_a_gaussian_s(rng):
+    latent = torch.from_numpy(rng.normal(5, [[[1.0, 3.0]]], (2, 100, 100, 2)))
+    expected = 0.5 * np.log(2 * np.pi * np.e) + 0.5 * np.log(3.0)  # mean over channels of deviation 1 and 3
+    np.testing.assert_allclose(latent_entropy(latent).numpy(), expected, atol=0.02)
+    torch.testing.assert_close(latent_entropy(latent * np.e), latent_entropy(latent) + 1)
+    torch.testing.assert_close(latent_entropy(latent - 7), latent_entropy(latent))
+    assert torch.isfinite(latent_entropy(torch.ones(1, 2, 2, 3))).all()

@@ -1,0 +1,117 @@
+"""Distances of images to tasks by a router's words, composed of what any system can tell.
+
+Whatever the router, a distance is one number an image: no image sees the others of its batch. Experts are
+asked as they are; an ablation or a patch changes scores, not routes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from mechlab.errors import MechlabError
+from mechlab.runs.router import ORACLE, Router
+from mechlab.stats.prototypes import prototypes
+from mechlab.train.stage import Trainable
+
+
+@runtime_checkable
+class Normals(Protocol):
+    """What a run's inputs tell of the training normals."""
+
+    def fitting(self, task: int) -> Float[np.ndarray, "item row column dim"]:
+        """Return the features of the normals that a task is trained on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """A router with what it needs of the training normals."""
+
+    router: Router
+    centres: tuple[Float[np.ndarray, "prototype dim"], ...] = ()  # of each task, for prototypes
+
+    @classmethod
+    def of(cls, words: str, normals: Normals, *, tasks: int) -> "Routing":
+        """Return the router of some words; prototypes are found anew, each task's from its own normals.
+
+        Raises:
+            MechlabError: words of no router, or more prototypes than a task has normals.
+        """
+        router = Router.read(words)
+        if router.prototypes is None:
+            return cls(router)
+        return cls(router, tuple(_centres(normals, task, router.prototypes) for task in range(tasks)))
+
+    @property
+    def is_oracle(self) -> bool:
+        """Whether the true task id is taken."""
+        return self.router.base == ORACLE
+
+    def distances(
+        self, system: Trainable, batch: Float[Tensor, "batch row column dim"], *, tasks: int
+    ) -> Float[Tensor, "batch task"]:
+        """Return the distance of each image to each of the first tasks, float64; the least wins.
+
+        Infinite for a task that did not reach the second stage. Units: nats a patch for likelihood, nats a
+        channel for entropy, squared distances with log_det, else those of `task_distances`.
+        """
+        router = self.router
+        found = self._base(system, batch, tasks=tasks)
+        if router.candidates is not None:
+            count = min(router.candidates, tasks)
+            near = torch.zeros_like(found, dtype=torch.bool)
+            near.scatter_(1, found.topk(count, dim=1, largest=False).indices, True)
+            return likelihood_distances(system, batch, near=near)
+        if router.term is None:
+            return found
+        term = system.task_distances(batch, router=router.term)[:, :tasks].double()
+        return (found**2 if router.term == "log_det" else found) + router.weight * term
+
+    def _base(
+        self, system: Trainable, batch: Float[Tensor, "batch row column dim"], *, tasks: int
+    ) -> Float[Tensor, "batch task"]:
+        if self.router.base == "likelihood":
+            near = torch.ones(len(batch), tasks, dtype=torch.bool, device=batch.device)
+            return likelihood_distances(system, batch, near=near)
+        if self.router.base == "prototypes":
+            return prototype_distances(batch, self.centres[:tasks])
+        return system.task_distances(batch, router=self.router.base)[:, :tasks].double()
+
+
+def likelihood_distances(
+    system: Trainable, batch: Float[Tensor, "batch row column dim"], *, near: Tensor
+) -> Float[Tensor, "batch task"]:
+    """Return each image's mean patch score by the experts that `near` (batch, task) names, else infinity."""
+    found = torch.full(near.shape, torch.inf, dtype=torch.float64, device=batch.device)
+    for task in range(near.shape[1]):
+        if near[:, task].any():
+            scores = system.patch_scores(batch[near[:, task]], task=task)
+            found[near[:, task], task] = scores.double().mean(dim=(1, 2))
+    return found
+
+
+def prototype_distances(
+    batch: Float[Tensor, "batch row column dim"], centres: Sequence[Float[np.ndarray, "prototype dim"]]
+) -> Float[Tensor, "batch task"]:
+    """Return the distance of each image's mean feature to the nearest prototype of each task."""
+    means = batch.double().mean(dim=(1, 2))
+    found = []
+    for own in centres:
+        away = means[:, None] - torch.from_numpy(own).to(means.device)  # batch, prototype, dim
+        found.append(away.square().sum(dim=-1).sqrt().amin(dim=1))
+    return torch.stack(found, dim=1)
+
+
+def _centres(normals: Normals, task: int, count: int) -> Float[np.ndarray, "prototype dim"]:
+    means = np.stack([item.astype(np.float64).mean(axis=(0, 1)) for item in normals.fitting(task)])
+    try:
+        return prototypes(means, count)
+    except ValueError as fault:
+        raise MechlabError(
+            f"router prototypes:{count} asks for more than task {task} can give ({fault}); ask for fewer."
+        ) from fault

@@ -1,0 +1,170 @@
+"""Laws of the routers (M15, M48) on a system of three tasks that tells a likelihood and two terms."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+
+from mechlab.errors import MechlabError
+from mechlab.runs.router import Router
+from mechlab.train.routing import Routing
+from mechlab.train.scoring import score
+from mechlab.train.session import plan_of, reevaluate, restore
+
+CPU = torch.device("cpu")
+TASKS = 3
+
+
+class Told(torch.nn.Module):
+    """Means of tasks for the distance, other centres for the likelihood, and terms of its own."""
+
+    def __init__(self, *, shift=0.0):
+        super().__init__()
+        places = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]], dtype=torch.float64)
+        self.means, self.experts = places + shift, places.flip(1) * 0.7 + shift
+        self.asked = []
+
+    def not_asked(self, *words, **others):
+        raise AssertionError("a router asks for distances and scores alone")
+
+    add_task = prepare = stage = loss = finish_task = not_asked
+
+    def task_distances(self, batch, *, router):
+        if router == "log_det":
+            return torch.tensor([[0.0, 9.0, -9.0]], dtype=torch.float64).expand(len(batch), -1)
+        if router == "entropy":
+            return torch.tensor([[5.0, 0.0, 1.0]], dtype=torch.float64).expand(len(batch), -1)
+        return torch.cdist(batch.double().mean(dim=(1, 2)), self.means)
+
+    def patch_scores(self, batch, *, task):
+        self.asked.append((task, len(batch)))
+        return (batch.double() - self.experts[task]).square().sum(dim=-1)
+
+
+@pytest.fixture
+def batch(rng):
+    return torch.from_numpy(rng.normal(1, 2, (40, 2, 2, 2)).astype("float32"))
+
+
+def distances(words, batch, *, system=None, tasks=TASKS):
+    return Routing(Router.read(words)).distances(system or Told(), batch, tasks=tasks)
+
+
+def routes(words, batch, **others):
+    return distances(words, batch, **others).argmin(dim=1).tolist()
+
+
+def test_all_candidates_are_pure_likelihood(batch):
+    assert torch.equal(distances("two-stage:3", batch), distances("likelihood", batch))
+    assert torch.equal(distances("two-stage:9", batch), distances("likelihood", batch))
+
+
+def test_one_candidate_is_the_prototype(batch):
+    assert routes("two-stage:1", batch) == routes("mahalanobis", batch) != routes("likelihood", batch)
+
+
+def test_the_second_stage_chooses_by_likelihood_among_the_nearest(batch):
+    near, told = distances("mahalanobis", batch), distances("likelihood", batch)
+    expected = [min(row.argsort()[:2].tolist(), key=lambda task: float(told[index, task]))
+                for index, row in enumerate(near)]  # fmt: skip
+    found = routes("two-stage:2", batch)
+    assert found == expected
+    assert found != routes("mahalanobis", batch)
+    assert found != routes("likelihood", batch)
+
+
+def test_the_likelihood_is_the_mean_over_the_patches_of_each_image(batch):
+    system = Told()
+    expected = torch.stack(
+        [((batch.double() - centre) ** 2).sum(-1).mean(dim=(1, 2)) for centre in system.experts], dim=1
+    )
+    torch.testing.assert_close(distances("likelihood", batch, system=system), expected)
+
+
+@pytest.mark.parametrize("words", ["two-stage:2", "likelihood", "mahalanobis+1*log_det"])
+def test_each_image_is_routed_as_if_it_were_alone(batch, words):
+    assert routes(words, batch) == [routes(words, batch[[index]])[0] for index in range(len(batch))]
+
+
+def test_an_expert_is_asked_only_about_images_that_came_near(batch):
+    system = Told()
+    distances("two-stage:2", batch, system=system)
+    assert sum(images for _, images in system.asked) == 2 * len(batch)
+
+
+def test_a_term_of_weight_zero_is_the_base(batch):
+    for term in ("log_det", "entropy"):
+        silent = Routing(Router(base="mahalanobis", term=term, weight=0.0))
+        found = silent.distances(Told(), batch, tasks=TASKS).argmin(dim=1).tolist()
+        assert found == routes("mahalanobis", batch)
+
+
+def test_terms_have_their_closed_form(batch):
+    plain = distances("mahalanobis", batch)
+    log_det = plain**2 + 2 * torch.tensor([0.0, 9.0, -9.0])
+    torch.testing.assert_close(distances("mahalanobis+2*log_det", batch), log_det)
+    entropy = plain + 2 * torch.tensor([5.0, 0.0, 1.0])
+    torch.testing.assert_close(distances("euclidean+2*entropy", batch), entropy)
+    assert routes("mahalanobis+2*log_det", batch) != routes("mahalanobis", batch)
+
+
+@pytest.mark.parametrize("words", ["mahalanobis", "two-stage:2", "likelihood", "mahalanobis+1*log_det"])
+def test_a_common_shift_of_all_features_changes_no_route(batch, words):
+    assert routes(words, batch + 8, system=Told(shift=8.0)) == routes(words, batch)
+
+
+def test_tasks_to_come_are_not_asked(batch):
+    system = Told()
+    assert distances("two-stage:2", batch, system=system, tasks=1).shape == (40, 1)
+    assert {task for task, _ in system.asked} == {0}
+
+
+@dataclass
+class Given:
+    """The training normals of each task."""
+
+    tasks: tuple
+
+    def fitting(self, task):
+        return self.tasks[task]
+
+
+def test_one_prototype_a_task_is_euclidean_and_two_find_a_split_task(rng):
+    ends = rng.normal([[-6.0, 0.0]], 0.1, (8, 1, 1, 2)), rng.normal([[6.0, 0.0]], 0.1, (8, 1, 1, 2))
+    split, middle = np.concatenate(ends), rng.normal([[3.0, 1.0]], 0.1, (8, 1, 1, 2))
+    normals = Given((split.astype("float32"), middle.astype("float32")))
+    system = Told()
+    system.means = torch.from_numpy(
+        np.stack([task.astype(np.float64).mean(axis=(0, 1, 2)) for task in normals.tasks])
+    )
+    batch = torch.from_numpy(normals.tasks[0])
+    one, two = (Routing.of(f"prototypes:{count}", normals, tasks=2) for count in (1, 2))
+    torch.testing.assert_close(
+        one.distances(system, batch, tasks=2), system.task_distances(batch, router="euclidean")
+    )
+    assert two.distances(system, batch, tasks=2).argmin(dim=1).tolist() == [0] * 16
+    assert (one.distances(system, batch, tasks=2).argmin(dim=1) == 1).any()
+    with pytest.raises(MechlabError, match="prototypes:9 asks for more than task 1 can give"):
+        Routing.of("prototypes:9", normals, tasks=2)
+
+
+@pytest.mark.parametrize(
+    "words", ["two-stage:2:euclidean", "likelihood", "entropy", "prototypes:2", "mahalanobis+1*log_det"]
+)
+def test_every_router_evaluates_a_run(small_run, words):
+    found = reevaluate(small_run, settings={"router": words})
+    assert found["spec"]["router"] == words
+    assert 0 <= found["mean"]["routing_accuracy"] <= 1
+
+
+def test_two_stages_of_a_run_meet_likelihood_and_prototype(small_run):
+    plan = plan_of(small_run)
+    system = restore(plan, checkpoint=1, device=CPU)
+    features = plan.inputs.features("nut", "test").values
+    found = {
+        words: score(system, features, task=1, tasks=2, router=words, device=CPU)
+        for words in ("two-stage:1", "mahalanobis", "two-stage:2", "likelihood")
+    }
+    assert np.array_equal(found["two-stage:1"].routes, found["mahalanobis"].routes)
+    assert np.array_equal(found["two-stage:2"].distances, found["likelihood"].distances)
