@@ -42,12 +42,15 @@ class NoAdapter(nn.Module):
 class WhiteningAdapter(nn.Module):
     """gamma · LayerNorm(x) + beta with gamma in (low, high) by sigmoid and |beta| < limit by tanh; it trains.
 
-    Task 0 starts next to gamma = 1, later tasks at the middle of the range, as published.
+    Task 0 starts next to gamma = 1, later tasks at the middle of the range, as published. Without
+    `standardises` it is gamma · x + beta, which keeps the length of a patch (notes 004 L2118).
     """
 
-    def __init__(self, dim: int, *, task: int, low: float, high: float, limit: float) -> None:
+    def __init__(
+        self, dim: int, *, task: int, low: float, high: float, limit: float, standardises: bool = True
+    ) -> None:
         super().__init__()
-        self.low, self.high, self.limit = low, high, limit
+        self.low, self.high, self.limit, self.standardises = low, high, limit, standardises
         self.raw_gamma = nn.Parameter(torch.full((dim,), -0.7 if task == 0 else 0.0))
         self.raw_beta = nn.Parameter(torch.zeros(dim))
 
@@ -70,7 +73,8 @@ class WhiteningAdapter(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
         """Standardise each patch over its channels, then scale and shift."""
-        return functional.layer_norm(x, x.shape[-1:]) * self.gamma + self.beta
+        patches = functional.layer_norm(x, x.shape[-1:]) if self.standardises else x
+        return patches * self.gamma + self.beta
 
 
 class AffineAdapter(nn.Module):

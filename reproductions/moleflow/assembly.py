@@ -4,15 +4,24 @@ Nothing here is drawn from a global generator: a start depends on seed, task and
 Source: notes 004 L2571, facts 1.2.
 """
 
+from collections.abc import Callable
+
 from torch import nn
 
 from reproductions.moleflow.adapter import AffineAdapter, NoAdapter, WhiteningAdapter
+from reproductions.moleflow.attention import PatchAttention
 from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.film import FiLMAdapter
 from reproductions.moleflow.flow import dia
 from reproductions.moleflow.flow.coupling import CouplingBlock
+from reproductions.moleflow.flow.gate import PatchGate
 from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, SubnetShape
+from reproductions.moleflow.global_context import GlobalContext
 from reproductions.moleflow.instance_mlp import InstanceAdapter
-from reproductions.moleflow.mixer import ContextMixer
+from reproductions.moleflow.mixer import ContextMixer, NoMixer
+from reproductions.moleflow.multi_scale import MultiScaleMixer, TaskMultiScaleMixer
+from reproductions.moleflow.semantic import SemanticProjector
+from reproductions.moleflow.task_mixer import TaskAdaptiveMixer
 
 
 def adapter_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], task: int, seed: int) -> nn.Module:
@@ -21,9 +30,16 @@ def adapter_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], task:
         return NoAdapter()
     if config.adapter == "instance-mlp":
         return InstanceAdapter(dim, task=task, seed=seed)
-    if config.adapter == "whitening":
+    if config.adapter == "film":
+        return FiLMAdapter(dim, task=task, seed=seed)
+    if config.adapter in ("whitening", "whitening-no-ln"):
         return WhiteningAdapter(
-            dim, task=task, low=config.gamma_low, high=config.gamma_high, limit=config.beta_limit
+            dim,
+            task=task,
+            low=config.gamma_low,
+            high=config.gamma_high,
+            limit=config.beta_limit,
+            standardises=config.adapter == "whitening",
         )
     return AffineAdapter(
         grid,
@@ -34,11 +50,33 @@ def adapter_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], task:
     )
 
 
-def mixer_of(config: MoLEFlowConfig, *, dim: int) -> nn.Module:
+Mixer = (
+    NoMixer
+    | ContextMixer
+    | TaskAdaptiveMixer
+    | PatchAttention
+    | MultiScaleMixer
+    | TaskMultiScaleMixer
+    | GlobalContext
+    | SemanticProjector
+)
+
+
+def mixer_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> Mixer:
     """Return the mixer in front of the flow."""
-    if config.mixer == "depthwise":
-        return ContextMixer(dim, kernel=config.mixer_kernel)
-    return nn.Identity()
+    build: dict[str, Callable[[], Mixer]] = {
+        "none": NoMixer,
+        "depthwise": lambda: ContextMixer(dim, kernel=config.mixer_kernel),
+        "task-adaptive": lambda: TaskAdaptiveMixer(dim, kernel=config.mixer_kernel),
+        "attention": lambda: PatchAttention(
+            dim, hidden=config.attention_hidden, dropout=config.attention_dropout, seed=seed
+        ),
+        "multi-scale": lambda: MultiScaleMixer(dim, seed=seed),
+        "task-multi-scale": lambda: TaskMultiScaleMixer(dim, seed=seed),
+        "global": lambda: GlobalContext(dim, grid=grid, regions=config.global_regions, seed=seed),
+        "semantic": lambda: SemanticProjector(dim, ratio=config.semantic_ratio, seed=seed),
+    }
+    return build[config.mixer]()
 
 
 def coupling_blocks(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> nn.ModuleList:
@@ -75,8 +113,18 @@ def subnet_of(
     )
     if config.subnet == "plain":
         return PlainSubnet(shape, name=name, seed=seed)
+    gate = None
+    if config.subnet != "context":
+        gate = PatchGate(
+            2 * passive,
+            hidden=config.gate_hidden,
+            is_published=config.subnet == "gated-published",
+            name=name,
+            seed=seed,
+        )
     return ContextSubnet(
         shape,
+        gate=gate,
         kernel=config.context_kernel,
         initial=config.context_initial,
         limit=config.context_limit,

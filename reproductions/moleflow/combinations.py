@@ -21,6 +21,16 @@ def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, in
         raise MechlabError(
             f"gamma_low {config.gamma_low} is not below gamma_high {config.gamma_high}; swap them."
         )
+    if config.adapter == "whitening" and config.mixer in ("multi-scale", "task-multi-scale"):
+        raise MechlabError(
+            f"adapter=whitening and mixer={config.mixer} both reshape the flow's input and diverge together "
+            "in the notes (L996), which then drop the mixer; set mixer=none, or another adapter."
+        )
+    if config.identity_weight and not config.adapter_first_task:
+        raise MechlabError(
+            f"identity_weight {config.identity_weight} acts on the first task's adapter, which "
+            "adapter_first_task=false leaves out; set one of them back."
+        )
     _refuse_branches(config, dim=dim)
 
 

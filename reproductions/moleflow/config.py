@@ -31,27 +31,42 @@ class MoLEFlowConfig(Spec):
     position_dim: int = Field(32, gt=0, multiple_of=4)  # channels of the condition; "sine" takes D
 
     # Input adapter, one a task
-    adapter: Literal["none", "whitening", "instance-mlp", "diagonal", "covariance"] = (
-        "whitening"  # L849; L7; affine ones: ours
-    )
+    adapter: Literal[
+        "none", "whitening", "whitening-no-ln", "film", "instance-mlp", "diagonal", "covariance"
+    ] = "whitening"  # L849; L2118; L72; L7; affine ones: ours
     adapter_first_task: bool = True  # L82; the first two versions have none on task 0
     gamma_low: Positive = 0.5  # L888, range of the factor of "whitening"
     gamma_high: Positive = 2.0
     beta_limit: Positive = 2.0  # L888, range of the shift of "whitening"
+    identity_weight: float = Field(0.0, ge=0)  # L888, 0.1 there; of the regulariser, task 0 alone
     adapter_by_place: bool = False  # ours: centre on the mean of each place
     adapter_ridge: float = Field(1e-3, ge=0)  # ours: on the diagonal, in mean variances
 
     # Context mixer
-    mixer: Literal["none", "depthwise"] = "none"  # facts 1.2; its Jacobian is not in the log-det
+    mixer: Literal[
+        "none",
+        "depthwise",
+        "task-adaptive",
+        "attention",
+        "multi-scale",
+        "task-multi-scale",
+        "global",
+        "semantic",
+    ] = "none"  # facts 1.2; L2434; L373; L942; L1450; L2466; L2501; no Jacobian of theirs is in the log-det
     mixer_kernel: OddKernel = 3  # patches
+    attention_hidden: int = Field(256, ge=1)  # L410
+    attention_dropout: float = Field(0.1, ge=0, lt=1)  # L410
+    global_regions: int = Field(4, ge=1)  # L2466, along each side
+    semantic_ratio: Positive = 0.5  # L2501, bottleneck over D
 
     # Coupling flow
     blocks: int = Field(6, ge=0)  # facts 1.2; 0 leaves the DIA alone
-    subnet: Literal["plain", "context"] = "context"  # L562
+    subnet: Literal["plain", "context", "gated", "gated-published"] = "context"  # L562
     hidden_ratio: Positive = 2.0  # facts 1.2, hidden width over channels read
     context_kernel: OddKernel = 5  # L6162, patches
     context_initial: Positive = 0.1  # L592, weight of the context at the start
     context_limit: Positive = 0.2  # L592, its largest weight
+    gate_hidden: int = Field(64, ge=1)  # L618
     clamp: Positive = 1.9  # facts 1.2, largest |log s| of a channel, nats
     global_affine: bool = False  # learned scale and offset a channel; facts 1.2: left at 1 and 0
     base: Literal["first-task", "shared", "per-task"] = (
@@ -89,17 +104,27 @@ class MoLEFlowConfig(Spec):
     final_learning_rate: Share = 0.01  # facts 2, share of the learning rate at the last step
 
 
+_BOUNDED_ADAPTERS = ("whitening", "whitening-no-ln")
+_TRAINED_ADAPTERS = (*_BOUNDED_ADAPTERS, "film", "instance-mlp")
+_FITTED_ADAPTERS = ("diagonal", "covariance")
+
 # Keys that change nothing unless another key has one of these values, or is not zero.
 NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
     "position_dim": ("position", ("condition",)),
-    "adapter_first_task": ("adapter", ("whitening", "instance-mlp", "diagonal", "covariance")),
-    "gamma_low": ("adapter", ("whitening",)),
-    "gamma_high": ("adapter", ("whitening",)),
-    "beta_limit": ("adapter", ("whitening",)),
-    "adapter_by_place": ("adapter", ("diagonal", "covariance")),
-    "adapter_ridge": ("adapter", ("diagonal", "covariance")),
-    "mixer_kernel": ("mixer", ("depthwise",)),
-    "context_kernel": ("subnet", ("context",)),
+    "adapter_first_task": ("adapter", _TRAINED_ADAPTERS + _FITTED_ADAPTERS),
+    "gamma_low": ("adapter", _BOUNDED_ADAPTERS),
+    "gamma_high": ("adapter", _BOUNDED_ADAPTERS),
+    "beta_limit": ("adapter", _BOUNDED_ADAPTERS),
+    "identity_weight": ("adapter", _BOUNDED_ADAPTERS),
+    "adapter_by_place": ("adapter", _FITTED_ADAPTERS),
+    "adapter_ridge": ("adapter", _FITTED_ADAPTERS),
+    "mixer_kernel": ("mixer", ("depthwise", "task-adaptive")),
+    "attention_hidden": ("mixer", ("attention",)),
+    "attention_dropout": ("mixer", ("attention",)),
+    "global_regions": ("mixer", ("global",)),
+    "semantic_ratio": ("mixer", ("semantic",)),
+    "gate_hidden": ("subnet", ("gated", "gated-published")),
+    "context_kernel": ("subnet", ("context", "gated", "gated-published")),
     "context_initial": ("subnet", ("context",)),
     "context_limit": ("subnet", ("context",)),
     "lora_nodes": ("branch", ("sc-lora",)),

@@ -9,6 +9,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
+class NoMixer(nn.Module):
+    """Features as they are."""
+
+    def add_task(self, task: int) -> None:
+        """Do nothing: no task has parameters here."""
+
+    def forward(
+        self, x: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> Float[Tensor, "batch row column dim"]:
+        """Return x."""
+        return x
+
+
 class ContextMixer(nn.Module):
     """(1 - s) x + s · depthwise convolution, s = sigmoid(level); the kernel starts as a mean, zero-padded."""
 
@@ -19,7 +32,12 @@ class ContextMixer(nn.Module):
         nn.init.zeros_(self.convolution.bias)
         self.level = nn.Parameter(torch.tensor([0.5]))
 
-    def forward(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
+    def add_task(self, task: int) -> None:
+        """Do nothing: no task has parameters here."""
+
+    def forward(
+        self, x: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> Float[Tensor, "batch row column dim"]:
         """Mix each patch with its neighbourhood."""
         around = self.convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return torch.lerp(x, around, torch.sigmoid(self.level))

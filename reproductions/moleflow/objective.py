@@ -20,6 +20,7 @@ def training_loss(
     *,
     latent: Float[Tensor, "batch row column dim"],
     log_det: Float[Tensor, "batch row column"],
+    away: Float[Tensor, ""] | None = None,
 ) -> Loss:
     """Return the total and its terms, in nats a patch; `reduction` may turn the NLL's into nats an image."""
     nll = patch_nll(latent, log_det)
@@ -39,6 +40,9 @@ def training_loss(
     if config.center_weight:
         terms["center"] = config.center_weight * center_loss(latent)
         total = total + terms["center"]
+    if away is not None:
+        terms["identity"] = config.identity_weight * away
+        total = total + terms["identity"]
     if config.log_det_weight:
         terms["log_det"] = config.log_det_weight * log_det_penalty(log_det)
         total = total + terms["log_det"]

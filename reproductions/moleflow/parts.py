@@ -39,4 +39,32 @@ BRANCHES: tuple[Entry, ...] = (
          "notes 004 L3782", f"{ROOM}.flow.branch:UnitNorm", "M30"),
 )  # fmt: skip
 
-MODEL_PARTS: tuple[Entry, ...] = (*BRANCHES, *LOSSES)
+ADAPTERS: tuple[Entry, ...] = (
+    part("film-adapter", "adapter=film: scale, shift and a network; task 0 gives 0.9 x + 0.1 f(x)",
+         "notes 004 L72", f"{ROOM}.film:FiLMAdapter", "M3"),
+    part("identity-regulariser", "identity_weight: pulls task 0 to factors 1 and shifts 0; 0 there",
+         "notes 004 L888", f"{ROOM}.adapter:WhiteningAdapter", "M11"),
+    part("no-layer-norm", "adapter=whitening-no-ln: bounded factors alone; a patch keeps its length",
+         "notes 004 L2118", f"{ROOM}.adapter:WhiteningAdapter", "M11"),
+    part("context-gate-published", "subnet=gated-published: all zero at the start, so it stays one number",
+         "notes 004 L562", f"{ROOM}.flow.gate:PatchGate", "M10"),
+    part("context-gate", "subnet=gated: a gate of each patch on its context; 0.5 at first, then by patch",
+         "notes 004 L562, corrected", f"{ROOM}.flow.gate:PatchGate", "M10"),
+)  # fmt: skip
+
+MIXERS: tuple[Entry, ...] = (
+    part("patch-attention", "mixer=attention: one head over all patches; one patch gets its own value back",
+         "notes 004 L373", f"{ROOM}.attention:PatchAttention", "M7"),
+    part("multi-scale-context", "mixer=multi-scale: dilations 1, 2, 4; refused beside adapter=whitening",
+         "notes 004 L942, L996", f"{ROOM}.multi_scale:MultiScaleMixer", "M12"),
+    part("task-multi-scale-context", "mixer=task-multi-scale: the same, a gate a task (chosen here)",
+         "notes 004 L1450", f"{ROOM}.multi_scale:TaskMultiScaleMixer", "M49"),
+    part("task-adaptive-mixer", "mixer=task-adaptive: each task gates and scales one mixer; gate 0 is x",
+         "notes 004 L2434", f"{ROOM}.task_mixer:TaskAdaptiveMixer", "M21"),
+    part("global-context", "mixer=global: attention to region means; a constant image stays constant",
+         "notes 004 L2466", f"{ROOM}.global_context:GlobalContext", "M22"),
+    part("semantic-projector", "mixer=semantic: permuting patches permutes the output",
+         "notes 004 L2501", f"{ROOM}.semantic:SemanticProjector", "M23"),
+)  # fmt: skip
+
+MODEL_PARTS: tuple[Entry, ...] = (*ADAPTERS, *MIXERS, *BRANCHES, *LOSSES)

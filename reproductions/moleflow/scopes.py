@@ -11,7 +11,10 @@ from torch import nn
 from mechlab.train.stage import Scope
 
 # Containers whose children are named for tasks
-PER_TASK = ("adapter", "own", "down", "up", "linear", "dia", "router")
+PER_TASK = (
+    *("adapter", "own", "down", "up", "linear", "dia", "router"),
+    *("task_level", "task_scale", "task_shift"),  # of mixers
+)
 
 
 def scope_of(name: str, *, task: int, base: str) -> Scope:

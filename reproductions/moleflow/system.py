@@ -44,7 +44,7 @@ class MoLEFlow(nn.Module):
         embedding = sine_embedding(grid, dim=place) if place else torch.zeros(*grid, 0)
         self.register_buffer("place", embedding, persistent=False)
         self.adapter = nn.ModuleDict()
-        self.mixer = mixer_of(config, dim=dim)
+        self.mixer = mixer_of(config, dim=dim, grid=grid, seed=seed)
         self.adapted = nn.Identity()  # a place to look: the flow's input
         is_shared = config.base != "per-task"
         self.flow = self._new_flow() if is_shared else nn.ModuleList()
@@ -80,6 +80,7 @@ class MoLEFlow(nn.Module):
             raise ValueError(f"task {task} exists")
         device = self.place.device
         self.adapter[key] = adapter_of(config, dim=self.dim, grid=self.grid, task=task, seed=self.seed)
+        self.mixer.add_task(task)
         if config.base == "per-task":
             self.own[key] = self._new_flow()  # each begins where the first one began
         if task > 0 or config.lora_first_task:
@@ -141,7 +142,7 @@ class MoLEFlow(nn.Module):
         if tuple(batch.shape[1:]) != (*self.grid, self.dim):
             raise ValueError(f"features of {tuple(batch.shape[1:])}, a system of {(*self.grid, self.dim)}")
         placed = batch + self.place if self.config.position == "sine" else batch
-        return self.adapted(self.mixer(self.adapter[str(task)](placed)))
+        return self.adapted(self.mixer(self.adapter[str(task)](placed), task=task))
 
     def _place(
         self, batch: Float[Tensor, "batch row column dim"]
@@ -164,7 +165,10 @@ class MoLEFlow(nn.Module):
     def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Loss:
         """Return the training loss of a batch and its terms, all in nats a patch."""
         flowed = self(batch, task=task)
-        return training_loss(self.config, latent=flowed.latent, log_det=flowed.log_det)
+        away = None  # how far the first task's adapter is from the identity, where that counts
+        if task == 0 and self.config.identity_weight:
+            away = self.adapter["0"].distance_from_identity()
+        return training_loss(self.config, latent=flowed.latent, log_det=flowed.log_det, away=away)
 
     def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
         """Store what routing needs of the training normals."""

@@ -20,6 +20,7 @@ _EARLY = {
     "learning_rate": 2e-4,
 }
 VERSION_2 = _EARLY | {"adapter": "instance-mlp", "adapter_first_task": False}
+VERSION_3 = _EARLY | {"adapter": "film"}
 VERSION_1 = VERSION_2 | {"lora_alpha": 0.5, "lora_first_task": False}  # alpha / (2 r) with alpha 1
 
 
@@ -38,6 +39,12 @@ VERSIONS: tuple[Preset, ...] = (
     _preset("v1", "M1", "no LoRA on task 0, scaling alpha / (2 r) = 1/64, instance-mlp from task 1 on",
             "L7", VERSION_1),
     _preset("v2", "M2", "v1 with scaling alpha / r = 1/32 and LoRA on every task", "L30", VERSION_2),
+    _preset("v3", "M3", "v2 with the FiLM adapter on every task; task 0 gives 0.9 x + 0.1 f(x)",
+            "L72", VERSION_3),
+    _preset("v5", "M6", "v3 with the center loss, weight 0.05", "L306", VERSION_3 | {"center_weight": 0.05}),
+    _preset("v6", "M7", "v3 with patch self-attention", "L373", VERSION_3 | {"mixer": "attention"}),
+    _preset("v7", "M8", "v3 with the focal NLL as sketched, gamma 2",
+            "L487", VERSION_3 | {"focal": "published"}),
     _preset("main-no-lora", "M30", "main with a plain Linear a task in place of base and LoRA",
             "L3779", MAIN | {"branch": "linear", "lora_rank": 0}),
     _preset("main-separated", "M30", "main with a whole flow a task", "L3780", MAIN | {"base": "per-task"}),

@@ -19,6 +19,8 @@ PLAIN = {
 ARMS = {
     "context": {},
     "plain": {"subnet": "plain"},
+    "gated": {"subnet": "gated", "gate_hidden": 3},
+    "gated-published": {"subnet": "gated-published", "gate_hidden": 3},
     "global-affine": {"global_affine": True},
     "condition": {"position": "condition", "position_dim": 4},
     "no-lora": {"lora_rank": 0},

@@ -36,6 +36,7 @@ def train(system: MoLEFlow, task: int, features: np.ndarray, *, steps: int = 3) 
     stage = system.stage(task)
     apply(system, stage)
     held = optimizer(system, stage)
+    system.train()
     for _ in range(steps):
         held.zero_grad(set_to_none=True)
         system.loss(torch.from_numpy(features[:4]), task=task).total.backward()
@@ -51,6 +52,7 @@ def built(parts: dict, normals: list[np.ndarray], *, seed: int = 0) -> MoLEFlow:
 
 
 def scores(system: MoLEFlow, task: int, normals: list[np.ndarray]) -> torch.Tensor:
+    system.eval()
     with torch.inference_mode():
         return system.patch_scores(torch.from_numpy(normals[task]), task=task)
 

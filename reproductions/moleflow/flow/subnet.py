@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reproductions.moleflow.flow.branch import Branched, GridLoRALinear, LoRALinear, TaskLinear
+from reproductions.moleflow.flow.gate import PatchGate
 from reproductions.moleflow.initialisation import start_zero
 
 
@@ -77,12 +78,20 @@ class ContextSubnet(nn.Module):
     """As `PlainSubnet` with separate nets for scale and shift; the scale also sees neighbouring patches.
 
     The context is a depthwise convolution of the passive half, zero at the start, weighted by
-    alpha = limit · sigmoid(level); it makes the log-det of one patch depend on its neighbours, so only an
-    image's sum is a determinant. Source: notes 004 L592 on, facts 1.2.
+    alpha = limit · sigmoid(level), or by a gate of each patch; it makes a patch's log-det depend on its
+    neighbours, so only an image's sum is a determinant. Source: notes 004 L592 on, facts 1.2.
     """
 
     def __init__(
-        self, shape: SubnetShape, *, kernel: int, initial: float, limit: float, name: str, seed: int
+        self,
+        shape: SubnetShape,
+        *,
+        kernel: int,
+        initial: float,
+        limit: float,
+        name: str,
+        seed: int,
+        gate: PatchGate | None = None,
     ) -> None:
         super().__init__()
         passive = shape.passive
@@ -91,8 +100,10 @@ class ContextSubnet(nn.Module):
             nn.Conv2d, passive, passive, kernel, padding=kernel // 2, groups=passive
         )
         start_zero(self.context.weight, self.context.bias)
-        share = min(max(initial / limit, 0.01), 0.99)  # of the limit (notes 004 L592)
-        self.level = nn.Parameter(torch.tensor([math.log(share / (1 - share))]))
+        self.gate = gate
+        if gate is None:
+            share = min(max(initial / limit, 0.01), 0.99)  # of the limit (notes 004 L592)
+            self.level = nn.Parameter(torch.tensor([math.log(share / (1 - share))]))
         self.s1 = linear_of(shape, 2 * passive + shape.place, shape.hidden, name=f"{name}.s1", seed=seed)
         self.s2 = linear_of(shape, shape.hidden, shape.active, name=f"{name}.s2", seed=seed)
         self.t1 = linear_of(shape, passive + shape.place, shape.hidden, name=f"{name}.t1", seed=seed)
@@ -116,7 +127,8 @@ class ContextSubnet(nn.Module):
         task: int,
     ) -> tuple[Float[Tensor, "batch row column active"], Float[Tensor, "batch row column active"]]:
         """Return the raw log-scale and the raw shift of each patch."""
-        around = self.context(passive.permute(0, 3, 1, 2)).permute(0, 2, 3, 1) * self.strength
+        around = self.context(passive.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        around = around * (self.strength if self.gate is None else self.gate(passive, around))
         given = [] if place is None else [place]
         seen = torch.cat([passive, *given], dim=-1)
         log_scale = self.s2(functional.relu(self.s1(torch.cat([seen, around], dim=-1), task=task)), task=task)
