@@ -83,7 +83,20 @@ def _sites(target: Target) -> tuple[Site, ...]:
     found = find_sites(target.model, target.entry.site, quantities=("log_det",), named=target.sites)
     nodes = node_names(target.model)
     inside = tuple(site for site in found if site.module in nodes)
-    return tuple(site if site in target.sites else replace(site, output=1) for site in inside or found)
+    chosen = inside or found
+    _refuse_what_is_no_determinant(target.model, chosen)
+    return tuple(site if site in target.sites else replace(site, output=1) for site in chosen)
+
+
+def _refuse_what_is_no_determinant(model: nn.Module, sites: tuple[Site, ...]) -> None:
+    """Refuse blocks that say in `not_a_density` why what they return as a log-det is none."""
+    modules = dict(model.named_modules())
+    for site in sites:
+        reason = getattr(modules.get(site.module or ""), "not_a_density", None)
+        if isinstance(reason, str):
+            raise MechlabError(
+                f"'{site.name}' is not a density: {reason}; record its latent, or leave log_det out."
+            )
 
 
 def term(site: Site, output: Any) -> Tensor:  # noqa: ANN401 - a module may return anything

@@ -14,7 +14,9 @@ from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.film import FiLMAdapter
 from reproductions.moleflow.flow import dia
 from reproductions.moleflow.flow.coupling import CouplingBlock
+from reproductions.moleflow.flow.cross_patch import NOT_A_DENSITY, CrossPatchSubnet
 from reproductions.moleflow.flow.gate import PatchGate
+from reproductions.moleflow.flow.neighbourhood import neighbourhood_of
 from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, SubnetShape
 from reproductions.moleflow.global_context import GlobalContext
 from reproductions.moleflow.instance_mlp import InstanceAdapter
@@ -87,6 +89,7 @@ def coupling_blocks(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], 
             subnet=subnet_of(config, dim=dim, grid=grid, name=f"flow.{number}", seed=seed),
             clamp=config.clamp,
             global_affine=config.global_affine,
+            not_a_density=NOT_A_DENSITY if config.subnet == "cpcf-sketch" else None,
             name=f"flow.{number}",
             seed=seed,
         )
@@ -96,7 +99,7 @@ def coupling_blocks(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], 
 
 def subnet_of(
     config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], name: str, seed: int
-) -> PlainSubnet | ContextSubnet:
+) -> PlainSubnet | ContextSubnet | CrossPatchSubnet:
     """Return the network inside one coupling block."""
     passive = dim - dim // 2
     shape = SubnetShape(
@@ -113,6 +116,16 @@ def subnet_of(
     )
     if config.subnet == "plain":
         return PlainSubnet(shape, name=name, seed=seed)
+    if config.subnet in ("cpcf", "cpcf-sketch"):
+        is_sketch = config.subnet == "cpcf-sketch"
+        neighbourhood = neighbourhood_of(
+            config.neighbourhood,
+            dim if is_sketch else passive,
+            kernel=config.context_kernel,
+            name=name,
+            seed=seed,
+        )
+        return CrossPatchSubnet(shape, neighbourhood=neighbourhood, is_sketch=is_sketch, name=name, seed=seed)
     gate = None
     if config.subnet != "context":
         gate = PatchGate(

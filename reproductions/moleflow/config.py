@@ -61,11 +61,12 @@ class MoLEFlowConfig(Spec):
 
     # Coupling flow
     blocks: int = Field(6, ge=0)  # facts 1.2; 0 leaves the DIA alone
-    subnet: Literal["plain", "context", "gated", "gated-published"] = "context"  # L562
+    subnet: Literal["plain", "context", "gated", "gated-published", "cpcf", "cpcf-sketch"] = "context"  # L562
     hidden_ratio: Positive = 2.0  # facts 1.2, hidden width over channels read
     context_kernel: OddKernel = 5  # L6162, patches
     context_initial: Positive = 0.1  # L592, weight of the context at the start
     context_limit: Positive = 0.2  # L592, its largest weight
+    neighbourhood: Literal["conv", "attention", "mean"] = "mean"  # L178; L259: fixed, nothing to learn
     gate_hidden: int = Field(64, ge=1)  # L618
     clamp: Positive = 1.9  # facts 1.2, largest |log s| of a channel, nats
     global_affine: bool = False  # learned scale and offset a channel; facts 1.2: left at 1 and 0
@@ -107,6 +108,7 @@ class MoLEFlowConfig(Spec):
 _BOUNDED_ADAPTERS = ("whitening", "whitening-no-ln")
 _TRAINED_ADAPTERS = (*_BOUNDED_ADAPTERS, "film", "instance-mlp")
 _FITTED_ADAPTERS = ("diagonal", "covariance")
+_BOUNDED_CONTEXT, _GATED, _CROSS_PATCH = ("context",), ("gated", "gated-published"), ("cpcf", "cpcf-sketch")
 
 # Keys that change nothing unless another key has one of these values, or is not zero.
 NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
@@ -123,8 +125,9 @@ NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
     "attention_dropout": ("mixer", ("attention",)),
     "global_regions": ("mixer", ("global",)),
     "semantic_ratio": ("mixer", ("semantic",)),
-    "gate_hidden": ("subnet", ("gated", "gated-published")),
-    "context_kernel": ("subnet", ("context", "gated", "gated-published")),
+    "gate_hidden": ("subnet", _GATED),
+    "neighbourhood": ("subnet", _CROSS_PATCH),
+    "context_kernel": ("subnet", _BOUNDED_CONTEXT + _GATED + _CROSS_PATCH),
     "context_initial": ("subnet", ("context",)),
     "context_limit": ("subnet", ("context",)),
     "lora_nodes": ("branch", ("sc-lora",)),

@@ -52,6 +52,13 @@ ADAPTERS: tuple[Entry, ...] = (
          "notes 004 L562, corrected", f"{ROOM}.flow.gate:PatchGate", "M10"),
 )  # fmt: skip
 
+FLOWS: tuple[Entry, ...] = (
+    part("cross-patch-coupling", "subnet=cpcf: context of the untouched half; invertible, exact log-det",
+         "notes 004 L178, L259, corrected", f"{ROOM}.flow.cross_patch:CrossPatchSubnet", "M5"),
+    part("cross-patch-sketch", "subnet=cpcf-sketch: as sketched; not a density, its log-det is refused",
+         "notes 004 L178", f"{ROOM}.flow.cross_patch:CrossPatchSubnet", "M5"),
+)  # fmt: skip
+
 MIXERS: tuple[Entry, ...] = (
     part("patch-attention", "mixer=attention: one head over all patches; one patch gets its own value back",
          "notes 004 L373", f"{ROOM}.attention:PatchAttention", "M7"),
@@ -67,4 +74,4 @@ MIXERS: tuple[Entry, ...] = (
          "notes 004 L2501", f"{ROOM}.semantic:SemanticProjector", "M23"),
 )  # fmt: skip
 
-MODEL_PARTS: tuple[Entry, ...] = (*ADAPTERS, *MIXERS, *BRANCHES, *LOSSES)
+MODEL_PARTS: tuple[Entry, ...] = (*FLOWS, *ADAPTERS, *MIXERS, *BRANCHES, *LOSSES)

@@ -21,6 +21,13 @@ _EARLY = {
 }
 VERSION_2 = _EARLY | {"adapter": "instance-mlp", "adapter_first_task": False}
 VERSION_3 = _EARLY | {"adapter": "film"}
+VERSION_4 = VERSION_3 | {
+    "subnet": "cpcf",
+    "neighbourhood": "conv",
+    "context_kernel": 3,
+    "branch": "sc-lora",
+    "lora_nodes": 4,
+}
 VERSION_1 = VERSION_2 | {"lora_alpha": 0.5, "lora_first_task": False}  # alpha / (2 r) with alpha 1
 
 
@@ -41,6 +48,12 @@ VERSIONS: tuple[Preset, ...] = (
     _preset("v2", "M2", "v1 with scaling alpha / r = 1/32 and LoRA on every task", "L30", VERSION_2),
     _preset("v3", "M3", "v2 with the FiLM adapter on every task; task 0 gives 0.9 x + 0.1 f(x)",
             "L72", VERSION_3),
+    _preset("v4", "M4", "v3 with SC-LoRA and cross-patch coupling, its context learned on task 0",
+            "L152, L178", VERSION_4),
+    _preset("v4-sketch", "M5", "v4 as sketched: not a density, its context holds what it transforms",
+            "L178", VERSION_4 | {"subnet": "cpcf-sketch"}),
+    _preset("v4.1", "M5", "v4 with a fixed mean for context, gate 0.3",
+            "L259", VERSION_4 | {"neighbourhood": "mean"}),
     _preset("v5", "M6", "v3 with the center loss, weight 0.05", "L306", VERSION_3 | {"center_weight": 0.05}),
     _preset("v6", "M7", "v3 with patch self-attention", "L373", VERSION_3 | {"mixer": "attention"}),
     _preset("v7", "M8", "v3 with the focal NLL as sketched, gamma 2",

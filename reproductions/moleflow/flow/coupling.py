@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from mechlab.errors import MechlabError
+from reproductions.moleflow.flow.cross_patch import CrossPatchSubnet
 from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet
 from reproductions.moleflow.initialisation import BASE, generator
 
@@ -74,7 +76,8 @@ class CouplingBlock(nn.Module):
     """Split, transform the second part given the first, scale all channels, permute.
 
     The first part is the larger one where `dim` is odd. `global_affine` adds FrEIA's learned scale and offset
-    a channel; without it they are 1 and 0, where the published code leaves them.
+    a channel; without it they are 1 and 0, where the published code leaves them. `not_a_density` is
+    the reason why the subnet, which then sees all channels, makes it no coupling (`flow/cross_patch.py`).
     """
 
     order: Int[Tensor, " dim"]
@@ -84,16 +87,18 @@ class CouplingBlock(nn.Module):
         self,
         dim: int,
         *,
-        subnet: PlainSubnet | ContextSubnet,
+        subnet: PlainSubnet | ContextSubnet | CrossPatchSubnet,
         clamp: float,
         global_affine: bool,
         name: str,
         seed: int,
+        not_a_density: str | None = None,
     ) -> None:
         super().__init__()
         self.split = dim - dim // 2
         self.clamp = clamp
         self.subnet = subnet
+        self.not_a_density = not_a_density
         order = torch.randperm(dim, generator=generator(seed, task=BASE, name=f"{name}.order"))
         self.register_buffer("order", order)
         self.register_buffer("back", order.argsort())
@@ -116,7 +121,7 @@ class CouplingBlock(nn.Module):
     ) -> Mapped:
         """Map data towards the latent side."""
         passive, active = x[..., : self.split], x[..., self.split :]
-        raw, shift = self.subnet(passive, place, task=task)
+        raw, shift = self.subnet(x if self.not_a_density else passive, place, task=task)
         logarithm = log_scale(raw, clamp=self.clamp)
         y = torch.cat([passive, affine(active, logarithm, DAMPING * shift)], dim=-1)
         log_det = logarithm.sum(dim=-1)
@@ -132,7 +137,11 @@ class CouplingBlock(nn.Module):
         *,
         task: int,
     ) -> Float[Tensor, "batch row column dim"]:
-        """Map the latent side back."""
+        """Map the latent side back; a MechlabError where the block is no coupling."""
+        if self.not_a_density:
+            raise MechlabError(
+                f"a block without an inverse cannot be undone: {self.not_a_density}; use subnet=cpcf."
+            )
         x = Permute.apply(y, self.back, self.order)
         if self.raw_scale is not None:
             x = (x - self.offset) / softplus_scale(self.raw_scale)
