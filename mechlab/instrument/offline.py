@@ -236,7 +236,7 @@ def _check_quantities(entries: Sequence[PlanEntry]) -> None:
         if entry.quantity not in ("score", *OF_WEIGHTS, *OF_OUTPUTS, *OF_LOSS):
             way = (
                 "train with --record"
-                if entry.quantity == "gradient_cosine"
+                if entry.quantity in ("gradient_cosine", "update")
                 else "use 'mechlab record' on a run"
             )
             raise MechlabError(

@@ -188,9 +188,11 @@ def _matching(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
     kind = pattern.removeprefix("type:")
     if kind == pattern:
         return [path for path, module in modules.items() if selects(pattern, path) and (path or not pattern)]
-    return [
-        path for path, module in modules.items() if any(fnmatchcase(name, kind) for name in _types(module))
-    ]
+    types = {path: _types(module) for path, module in modules.items()}
+    found = [path for path, names in types.items() if any(fnmatchcase(name, kind) for name in names)]
+    if not found:
+        raise _unknown("site", pattern, [f"type:{name}" for names in types.values() for name in names])
+    return found
 
 
 def _types(module: nn.Module) -> list[str]:

@@ -76,3 +76,27 @@ def test_memory_to_work_in_may_hold_remains_and_be_used_again():
         found = halved(values, into=into, work=work)
         assert found.stored is into and torch.equal(into, expected.stored)
         assert found.power == expected.power
+
+
+@pytest.mark.parametrize("power", [-30, -14, 0, 9, 40])
+@pytest.mark.parametrize("is_dense", [True, False], ids=["dense", "scattered"])
+def test_the_largest_magnitude_ends_just_below_the_end_of_fp16(power, is_dense):
+    values = torch.tensor([[1.0, -1.999], [0.5, 0.0]]) * 2.0**power
+    half = halved(values if is_dense else values.T)
+    assert half.power == 14 - power
+    assert 2**14 <= half.stored.abs().max() < 2**15
+
+
+@pytest.mark.parametrize(("largest", "power"), [(1e-60, 120), (1e60, -120)])
+def test_a_scale_stays_within_single_precision(largest, power):
+    half = halved(torch.tensor([largest, 0.0], dtype=torch.float64))
+    assert half.power == power
+    assert (half.overflow, half.underflow) == (int(largest > 1), int(largest < 1))
+
+
+def test_a_guess_that_fits_the_last_block_alone_is_wrong():
+    values = torch.ones(600_000)
+    values[:10] = 1000.0  # in the first block, beyond fp16 under the last one's power
+    half = halved(values, guess=halved(values[600_000 - 10 :]).power)
+    assert (half.power, half.overflow) == (halved(values).power, 0)
+    assert half.stored.isfinite().all()

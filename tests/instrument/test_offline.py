@@ -225,9 +225,27 @@ def test_every_counts_images(recorded):
     assert found["log_det/flow.0"].shape[0] == 9
 
 
+def test_each_entry_keeps_its_own_schedule(recorded):
+    plan = [
+        {"site": "latent", "quantity": "latent", "at": [1]},
+        {"site": "flow.0.log_det", "quantity": "log_det", "first": 2},
+        {"site": "image", "quantity": "score", "log_spaced": 1},
+    ]
+    found, _ = recorded(plan)  # of classes of 5 and 4 images
+    assert found["latent/latent"].coordinates["item"].tolist() == [1, 6]
+    assert found["log_det/flow.0"].coordinates["item"].tolist() == [0, 1, 5, 6]
+    assert found["score/image"].coordinates["item"].tolist() == [0, 1, 2, 4, 5, 6, 7]
+
+
 @pytest.mark.parametrize(
     ("plan", "named", "sentence"),
     [
+        pytest.param(
+            [{"site": "*", "quantity": "update"}],
+            {},
+            "update does not come from one checkpoint's modules; train with --record to record it",
+            id="of an optimiser",
+        ),
         pytest.param(
             [{"site": "*", "quantity": "row_contribution"}],
             {},

@@ -118,6 +118,7 @@ def test_a_schedule_that_never_fires_or_contradicts_itself_is_refused(schedule, 
 
 def test_a_schedule_that_lies_behind_the_end_is_refused():
     check_fires([entry(at=[3, 99]), entry(every=50)], steps=4)
+    check_fires([entry(at=[3])], steps=0)  # of no step nothing is asked
     with pytest.raises(MechlabError, match=r"never fires: at = \[4\], and there are 4 steps"):
         check_fires([entry(at=[4])], steps=4)
 

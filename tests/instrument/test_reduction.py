@@ -41,6 +41,18 @@ def test_moments_do_not_depend_on_where_blocks_end():
     np.testing.assert_allclose(variance, x.double().var(dim=0, correction=0), rtol=5e-6)
 
 
+def test_a_mean_that_drifts_from_block_to_block_is_taken_out():
+    x = rows(100_000, 6) + torch.linspace(0, 50, 100_000)[:, None] * torch.arange(6)
+    exact = x.double().numpy()
+    np.testing.assert_allclose(covariance(x), np.cov(exact.T, bias=True), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(moments(x)[1], exact.var(axis=0), rtol=1e-4)
+
+
+def test_quantiles_of_many_elements_are_not_those_of_the_first():
+    x = torch.arange(300_000.0)
+    np.testing.assert_allclose(quantiles(x), np.array(PROBABILITIES) * 299_999, atol=10)
+
+
 def test_channels_are_found_wherever_they_stand():
     image = torch.randn(2, 5, 3, 4)
     expected = image.permute(0, 2, 3, 1).reshape(-1, 5)
@@ -112,6 +124,26 @@ def test_an_evaluation_gives_the_moments_of_each_image(memory):
     )
     assert memory.axes("activation_mean/0") == ("item", "dim")
     assert memory.coordinate("activation_mean/0", "item") == [0, 1, 2]
+
+
+@pytest.mark.parametrize("reduction", ["moments", "covariance", "quantiles", "norm"])
+def test_an_evaluation_reduces_each_image_also_where_channels_stand_second(memory, reduction):
+    torch.manual_seed(0)
+    model, x = nn.Conv2d(3, 5, 3).eval(), torch.randn(4, 3, 8, 7)
+    plan = [{"site": "", "quantity": "activation", "reduction": reduction, "dtype": "float64"}]
+    with Recorder(model, plan, memory) as recorder, recorder.step(items=np.arange(4)):
+        image = model(x).detach().double().numpy()
+    flat = image.reshape(4, 5, -1)
+    expected = {
+        "moments": {"mean": flat.mean(axis=2), "variance": flat.var(axis=2)},
+        "covariance": {"covariance": np.stack([np.cov(one, bias=True) for one in flat])},
+        "quantiles": {"quantiles": np.quantile(flat.reshape(4, -1), PROBABILITIES, axis=1).T},
+        "norm": {"norm": np.linalg.norm(image, axis=1)},
+    }[reduction]
+    assert set(memory.rows) == {f"activation_{name}/model" for name in expected}
+    for name, values in expected.items():
+        np.testing.assert_allclose(memory.values(f"activation_{name}/model"), values, rtol=2e-5, atol=1e-6)
+        assert memory.coordinate(f"activation_{name}/model", "item") == [0, 1, 2, 3]
 
 
 def test_moments_and_quantiles_of_gradients_are_numbers_in_double_precision(memory):

@@ -17,15 +17,19 @@ WIDTH, ROWS, STEPS = 200, 100, 6  # 160 kB a weight and 80 kB an output in float
 
 @pytest.fixture(autouse=True)
 def scribbled(monkeypatch):
-    """Scribble over buffers that are given back; say how many are."""
-    plain, count = Rooms.give_back, []
+    """Scribble over buffers that are given back; say which are lent."""
+    plain, lend, count = Rooms.give_back, Rooms.lend, []
 
     def give_back(this, room):
         room[:] = 0xA5
-        count.append(len(room))
         plain(this, room)
 
+    def counted(this, nbytes):
+        count.append(nbytes)
+        return lend(this, nbytes)
+
     monkeypatch.setattr(Rooms, "give_back", give_back)
+    monkeypatch.setattr(Rooms, "lend", counted)
     return count
 
 
@@ -118,6 +122,12 @@ def test_a_step_that_breaks_leaves_the_others_whole(tmp_path):
                 continue
             with recorder.step(step):
                 (model(x).sum() * 2**step).backward()
+        model.zero_grad()
+        with pytest.raises(ZeroDivisionError), recorder.step(3):
+            model(x).sum().backward()
+            raise ZeroDivisionError
+        with recorder.step(4):
+            model(x)  # without a backward pass there is no gradient, and none of the step before
     assert [steps for steps, _ in store.rows] == [[0], [2]]
     np.testing.assert_array_equal(store.rows[1][1], 4 * store.rows[0][1])
 

@@ -1,6 +1,7 @@
 """Patterns over modules and parameters: what they select, and what they refuse."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -120,3 +121,11 @@ def test_hooks_call_with_the_site_and_go_when_removed():
         remove()
     model[0](torch.ones(2, 3))
     assert seen == [("0", (2, 4))]
+
+
+@pytest.mark.parametrize(
+    "find", [partial(find_sites, quantities=("activation",)), find_layers, find_parameters]
+)
+def test_a_type_that_the_model_lacks_is_told_with_the_nearest_type(find):
+    with pytest.raises(MechlabError, match=r"no site named 'type:Linar'\. Did you mean 'type:Linear'"):
+        find(small_model(), "type:Linar")

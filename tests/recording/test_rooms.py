@@ -187,6 +187,14 @@ def test_a_buffer_goes_round_to_who_asks_for_its_size():
     assert not any(room is third for room in again), "beyond the limit a buffer is let go"
 
 
+def test_a_buffer_goes_round_for_as_long_as_it_is_asked_for():
+    rooms = Rooms(limit_bytes=100)
+    room = rooms.lend(100)
+    for _ in range(3):
+        rooms.give_back(room)
+        assert rooms.lend(100) is room
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -230,6 +230,16 @@ def test_many_small_rows_are_committed_before_they_fill_the_memory(tmp_path, mon
         assert 7 <= writer.position <= 12
 
 
+def test_rows_that_went_to_the_file_fill_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(commits, "HELD_BYTES", 3 * 1024**2)
+    with Writer.create(tmp_path / "r", attributes=HEAD, flush_seconds=600.0) as writer:
+        for _ in range(20):
+            half = np.zeros((1, 131_072), np.float32)  # of the megabyte that is gathered
+            writer.append("a/b", half, axes=("step", "dim"), coordinates={}, unit="1")
+        writer.commit()
+        assert writer.position == 1
+
+
 class Slow:
     """A disk that is as slow as it is told, and can be stopped."""
 

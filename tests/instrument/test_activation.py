@@ -1,0 +1,46 @@
+"""Outputs of modules: units, where a subsample lies, sizes that change, and models in half precision."""
+
+import numpy as np
+import torch
+from torch import nn
+
+import mechlab
+from mechlab import recording
+from mechlab.instrument.recorder import Recorder
+
+
+def test_units_and_places_of_reductions_are_in_the_recording(tmp_path):
+    model = nn.Sequential(nn.Identity(), nn.Identity(), nn.Identity())
+    plan = [
+        {"site": "0", "quantity": "activation", "reduction": "subsample:3"},
+        {"site": "1", "quantity": "activation", "reduction": "quantiles"},
+        {"site": "2", "quantity": "activation", "reduction": "covariance"},
+    ]
+    x = torch.randn(2, 9, 4)
+    with mechlab.record(model, plan, tmp_path / "r"):
+        model(x)
+    with recording.open(tmp_path / "r") as found:
+        places = found["activation_subsample/0"].attributes["places"]
+        assert places == [0, 4, 8]
+        np.testing.assert_array_equal(found["activation_subsample/0"].read(), x[:, places])
+        assert found["activation_quantiles/1"].attributes["probabilities"][4] == 0.5
+        assert {found[key].unit for key in found} == {"1"}
+
+
+def test_a_site_that_gives_vectors_and_then_sequences_names_both_rightly(memory):
+    model = nn.Linear(4, 3)
+    plan = [{"site": "", "quantity": "activation"}]
+    with Recorder(model, plan, memory) as recorder:
+        for step, shape in enumerate([(5, 4), (5, 7, 4), (6, 4)]):
+            with recorder.step(step):
+                model(torch.randn(shape))
+    axes = [axes for _, axes, _ in memory.rows["activation/model"]]
+    assert axes == [("item", "dim"), ("item", "row", "dim"), ("item", "dim")]
+
+
+def test_norms_of_a_model_in_half_precision_do_not_overflow(memory):
+    model = nn.Sequential(nn.Identity())
+    plan = [{"site": "0", "quantity": "activation", "reduction": "norm"}]
+    with Recorder(model, plan, memory) as recorder, recorder.step(0):
+        model(torch.full((2, 100), 3e4, dtype=torch.float16))
+    np.testing.assert_allclose(memory.values("activation_norm/0"), [3e5, 3e5], rtol=1e-3)
