@@ -179,3 +179,37 @@ def test_a_schedule_that_did_not_fire_is_told_at_the_end_and_the_rest_is_kept(tm
     with recording.open(tmp_path / "r") as found:
         assert set(found) == {"activation/0"}
         assert len(found["activation/0"]) == STEPS * ROWS
+
+
+@pytest.mark.parametrize("quantity", ["gradient", "row_contribution"])
+def test_fp16_of_a_tiny_loss_keeps_its_digits_under_a_scale(memory, quantity):
+    model, x = network(), torch.randn(3, WIDTH)
+    plan = [{"site": "0", "quantity": quantity, "dtype": dtype} for dtype in ("float16", "float32")]
+    for number, entry in enumerate(plan):
+        model.zero_grad()
+        with Recorder(model, [entry], memory) as recorder, recorder.step(number):
+            (model(x).square().sum() * 1e-12).backward()
+    (half, _, coordinates), (exact, _, _) = memory.rows[f"{quantity}/0"]
+    assert (half.dtype, exact.dtype) == (np.float16, np.float32)
+    np.testing.assert_allclose(half / coordinates["scale"][0], exact, rtol=2**-10, atol=exact.max() * 2**-24)
+
+
+def test_what_fp16_loses_is_counted_beside_the_values(memory):
+    model, x = nn.Linear(3, 2, bias=False), torch.tensor([[1.0, 1e-12, 0.0]])
+    with Recorder(model, [{"site": "*", "quantity": "gradient", "dtype": "float16"}], memory) as recorder:
+        for step in range(2):
+            model.zero_grad()
+            with recorder.step(step):
+                (model(x).sum() * (float("inf") if step else 1.0)).backward()
+    assert memory.coordinate("gradient/weight", "underflow") == [2, 0]
+    assert memory.coordinate("gradient/weight", "overflow") == [0, 6]  # inf, and inf times 0
+
+
+def test_a_loss_scale_is_taken_out_of_half_gradients_in_single_precision(memory):
+    model = nn.Linear(1, 1, bias=False).half()
+    with (
+        Recorder(model, [{"site": "*", "quantity": "gradient"}], memory) as recorder,
+        recorder.step(0, loss_scale=1024.0),
+    ):
+        (model(torch.ones(1, 1, dtype=torch.float16)) * 2.0**-20).sum().backward()
+    assert memory.values("gradient/weight").ravel().tolist() == [2.0**-30]
