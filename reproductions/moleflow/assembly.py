@@ -84,17 +84,20 @@ def mixer_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: i
 def coupling_blocks(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> nn.ModuleList:
     """Return a whole coupling flow, without branches of tasks."""
     return nn.ModuleList(
-        CouplingBlock(
-            dim,
-            subnet=subnet_of(config, dim=dim, grid=grid, name=f"flow.{number}", seed=seed),
-            clamp=config.clamp,
-            global_affine=config.global_affine,
-            not_a_density=NOT_A_DENSITY if config.subnet == "cpcf-sketch" else None,
-            name=f"flow.{number}",
-            seed=seed,
-        )
+        _block(config, dim=dim, grid=grid, name=f"flow.{number}", seed=seed)
         for number in range(config.blocks)
     )
+
+
+def _block(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], name: str, seed: int) -> nn.Module:
+    subnet = subnet_of(config, dim=dim, grid=grid, name=name, seed=seed)
+    settings = {"clamp": config.clamp, "global_affine": config.global_affine, "name": name, "seed": seed}
+    if config.coupling == "freia":
+        from reproductions.moleflow.flow.freia_block import FreiaBlock  # slow to import, and rarely used
+
+        return FreiaBlock(dim, subnet=subnet, **settings)
+    reason = NOT_A_DENSITY if config.subnet == "cpcf-sketch" else None
+    return CouplingBlock(dim, subnet=subnet, not_a_density=reason, **settings)
 
 
 def subnet_of(

@@ -31,6 +31,11 @@ def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, in
             f"identity_weight {config.identity_weight} acts on the first task's adapter, which "
             "adapter_first_task=false leaves out; set one of them back."
         )
+    if config.coupling == "freia" and config.subnet == "cpcf-sketch":
+        raise MechlabError(
+            "coupling=freia hands its subnet the untouched half alone, and subnet=cpcf-sketch reads all "
+            "channels; set subnet=cpcf, or coupling=functional."
+        )
     _refuse_branches(config, dim=dim)
 
 

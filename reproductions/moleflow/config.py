@@ -61,6 +61,7 @@ class MoLEFlowConfig(Spec):
 
     # Coupling flow
     blocks: int = Field(6, ge=0)  # facts 1.2; 0 leaves the DIA alone
+    coupling: Literal["functional", "freia"] = "functional"  # equal on equal weights; facts 1.2
     subnet: Literal["plain", "context", "gated", "gated-published", "cpcf", "cpcf-sketch"] = "context"  # L562
     hidden_ratio: Positive = 2.0  # facts 1.2, hidden width over channels read
     context_kernel: OddKernel = 5  # L6162, patches

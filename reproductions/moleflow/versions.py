@@ -30,6 +30,12 @@ VERSION_4 = VERSION_3 | {
 }
 VERSION_1 = VERSION_2 | {"lora_alpha": 0.5, "lora_first_task": False}  # alpha / (2 r) with alpha 1
 
+# Three models are called MAIN in the notes; the third is the "official default" of L6162.
+MAIN_8 = MAIN | {"blocks": 8, "dia_blocks": 4}
+NOTES_DEFAULT = MAIN | {"blocks": 10, "dia_blocks": 4, "epochs": 80}
+PUBLISHED = MAIN | {"coupling": "freia", "reduction": "published"}
+BASELINE_8_1 = _EARLY | {"adapter": "none", "lora_rank": 64}  # none of what the fifth series added
+
 
 def _preset(name: str, row: str, summary: str, source: str, parts: dict[str, object]) -> Preset:
     return Preset(
@@ -58,6 +64,12 @@ VERSIONS: tuple[Preset, ...] = (
     _preset("v6", "M7", "v3 with patch self-attention", "L373", VERSION_3 | {"mixer": "attention"}),
     _preset("v7", "M8", "v3 with the focal NLL as sketched, gamma 2",
             "L487", VERSION_3 | {"focal": "published"}),
+    _preset("main-8", "M36", "main with 8 blocks and DIA 4", "L5013", MAIN_8),
+    _preset("notes-default", "M36", "main with 10 blocks, DIA 4 and 80 epochs", "L6162", NOTES_DEFAULT),
+    _preset("published", "M36", "main as the code trains it: FrEIA blocks, NLL summed without a tail",
+            "L6162, facts 1.2 and 1.3", PUBLISHED),
+    Preset(name="baseline-v8.1", id="M40", summary="518 px, LoRA 64; no adapter, mixer, DIA or scale context",
+           source="notes 004 L3561", parts=BASELINE_8_1, inputs=published_inputs() | {"image_size": 518}),
     _preset("main-no-lora", "M30", "main with a plain Linear a task in place of base and LoRA",
             "L3779", MAIN | {"branch": "linear", "lora_rank": 0}),
     _preset("main-separated", "M30", "main with a whole flow a task", "L3780", MAIN | {"base": "per-task"}),

@@ -25,6 +25,7 @@ ARMS: dict[str, dict] = {
     "M5 attention": {"subnet": "cpcf", "neighbourhood": "attention"},
     "M5 fixed": {"subnet": "cpcf", "neighbourhood": "mean"},
     "M5 sketch": {"subnet": "cpcf-sketch", "neighbourhood": "conv"},
+    "M36 FrEIA": {"coupling": "freia"},
     "M7": {"mixer": "attention", "attention_hidden": 6},
     "M10 published": {"subnet": "gated-published", "gate_hidden": 5},
     "M10 corrected": {"subnet": "gated", "gate_hidden": 5},

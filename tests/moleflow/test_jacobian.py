@@ -25,6 +25,8 @@ ARMS = {
     "gated": {"subnet": "gated", "gate_hidden": 3},
     "gated-published": {"subnet": "gated-published", "gate_hidden": 3},
     "global-affine": {"global_affine": True},
+    "freia": {"coupling": "freia"},
+    "freia-affine": {"coupling": "freia", "global_affine": True},
     "condition": {"position": "condition", "position_dim": 4},
     "no-lora": {"lora_rank": 0},
     "sc-lora": {"branch": "sc-lora"},
@@ -45,8 +47,11 @@ def perturbed(parts: dict, *, dim: int, scale: float = 0.4) -> MoLEFlow:
         system.add_task(task)
     system.double()
     draw = torch.Generator().manual_seed(5)
+    scopes = [system.stage(task).scopes for task in range(2)]
     with torch.no_grad():
-        for parameter in system.parameters():
+        for name, parameter in system.named_parameters():
+            if all(stage[name] == "frozen" for stage in scopes):
+                continue  # a permutation, which is no permutation any more once it is perturbed
             parameter.add_(scale * torch.randn(parameter.shape, generator=draw, dtype=torch.float64))
     return system
 
