@@ -88,13 +88,14 @@ class EvalSpec(Spec):
     aggregation: str
     sigma: float | str  # pixels of the evaluated map, or words of mechlab.metrics.smoothing
     interventions: Annotated[tuple[str, ...], AfterValidator(while_testing)] = ()
+    calibration: str | None = None  # of image scores, e.g. "task"
     allowed: tuple[str, ...] = ()  # what would have been refused and was let pass
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Leave out later keys that are not given, so that evaluations from before them keep their hashes."""
         values: dict[str, Any] = handler(self)
-        later = ("allowed",)
+        later = ("calibration", "allowed")
         return {name: value for name, value in values.items() if name not in later or value}
 
 

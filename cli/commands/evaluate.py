@@ -11,6 +11,7 @@ from cli.console import (
     emit_metrics,
     intervention_options,
     json_option,
+    number,
     out_option,
     quiet_option,
     reporter,
@@ -22,6 +23,8 @@ from cli.console import (
 @click.option("--router", help="mahalanobis, euclidean, oracle, two-stage:K, likelihood, ...; see docs.")
 @click.option("--aggregation", help="max, mean, top_k:K, percentile:P, top_k_percent:P, spatial_cluster:W.")
 @click.option("--sigma", help="Pixels of the Gaussian over the map: 4, 0.6*2+0.4*4, or 4,screw=2 by class.")
+@click.option("--calibration", type=click.Choice(["none", "task"]),
+              help="Image scores as z-scores by each task's training normals.")  # fmt: skip
 @intervention_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @out_option
@@ -60,4 +63,6 @@ def command(
         emit_json(found)
         return
     emit_metrics(found["metrics"], found["mean"])
+    if "pooled" in found:
+        click.echo(f"image AUROC over all classes together: {number(found['pooled']['image_auroc'])}")
     emit_interventions(found)

@@ -10,6 +10,7 @@ from mechlab.metrics.class_metrics import Scoring
 from mechlab.recording.writer import Writer
 from mechlab.specs import Item, RecordSpec, Split
 from mechlab.train.alteration import Alteration
+from mechlab.train.calibration import calibrated, scoring_of
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import Around, Scores, score
 from mechlab.train.session import Plan
@@ -79,6 +80,11 @@ class RunImages:
         """Return the images of the classes seen by a stage, with scores where they are asked for."""
         found = []
         routing = Routing.of(self.plan.evaluation.router, self.plan.inputs, tasks=stage + 1)
+        inputs, settings = self.plan.inputs, self.plan.evaluation
+        scoring = scoring_of(settings)
+        if with_scores:
+            scoring = calibrated(system, inputs, settings, tasks=stage + 1, device=device,
+                                 alteration=alteration)  # fmt: skip
         for task, names in enumerate(self.plan.spec.tasks[: stage + 1]):
             for name in names:
                 chosen = self.picked[name]
@@ -96,18 +102,14 @@ class RunImages:
                         device=device,
                         around=self.around(alteration, rows=self.rows[name]),
                     )
-                    scores = self._scores(scored, name)
+                    scores = self._scores(scored, name, scoring=scoring)
                 found.append(Images(items=self.rows[name], features=features, task=task, scores=scores))
         return found
 
-    def _scores(self, scored: Scores, name: str) -> dict[str, np.ndarray]:
-        settings, chosen = self.plan.evaluation, self.picked[name]
-        features = self.plan.inputs.features(name, self.split)
-        scoring = Scoring(
-            aggregation=settings.aggregation, value=settings.aggregation_value, sigma=settings.sigma
-        )
+    def _scores(self, scored: Scores, name: str, *, scoring: Scoring) -> dict[str, np.ndarray]:
+        chosen, features = self.picked[name], self.plan.inputs.features(name, self.split)
         found = {
-            "image": scoring.image_scores(scored.routed),
+            "image": scoring.image_scores(scored.routed, scored.routes),
             "patch": scored.given,
             "label": np.array([features.items[index].label for index in chosen], dtype=np.int64),
             "routed": scored.routes.astype(np.int64),

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mechlab.metrics.aggregation import aggregate
+from mechlab.metrics.calibration import Calibration
 from mechlab.metrics.maps import upsample
 from mechlab.metrics.pixel import pixel_ap, pixel_auroc
 from mechlab.metrics.ranking import auroc, average_precision, f1_max
@@ -21,10 +23,21 @@ class Scoring:
     aggregation: str  # one of mechlab.metrics.aggregation.MODES
     value: float | None  # of the aggregation
     sigma: float | str  # pixels of the upsampled map, or words of mechlab.metrics.smoothing
+    calibration: Calibration | None = None  # of image scores; maps stay in nats
 
-    def image_scores(self, maps: Float[np.ndarray, "item row column"]) -> Float[np.ndarray, " item"]:
-        """Return one score an image; map post-processing never changes it."""
-        return aggregate(maps.astype(np.float64), self.aggregation, self.value)
+    def image_scores(
+        self, maps: Float[np.ndarray, "item row column"], experts: Int[np.ndarray, " item"] | None = None
+    ) -> Float[np.ndarray, " item"]:
+        """Return one score an image; map post-processing never changes it.
+
+        `experts` is the task whose expert gave each map: with a calibration, ValueError without it.
+        """
+        scores = aggregate(maps.astype(np.float64), self.aggregation, self.value)
+        if self.calibration is None:
+            return scores
+        if experts is None:
+            raise ValueError("calibrated scores need the task whose expert gave each map")
+        return self.calibration.apply(scores, experts)
 
     def pixel_maps(
         self, maps: Float[np.ndarray, "item row column"], *, size: int, class_name: str
@@ -44,6 +57,17 @@ def image_metrics(
         "image_ap": average_precision(scores, labels),
         "image_f1_max": f1_max(scores, labels)[0],
     }
+
+
+def pooled_metrics(scored: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return image AUROC, AP and F1-max over the images of all classes together, on one scale of scores.
+
+    `scored` holds `scores` and `labels` of each class. Classes whose scores lie on different scales lose here
+    what their own metrics do not show.
+    """
+    scores = np.array([value for one in scored.values() for value in one["scores"]], dtype=np.float64)
+    labels = np.array([value for one in scored.values() for value in one["labels"]], dtype=np.int64)
+    return image_metrics(scores, labels)
 
 
 def pixel_metrics(

@@ -10,13 +10,21 @@ import torch
 from jaxtyping import Float, Int
 
 from mechlab.files import read_json, remove_folder, write_json
-from mechlab.metrics.class_metrics import Scoring, image_metrics, mean_metrics, pixel_metrics, trivial_auroc
+from mechlab.metrics.class_metrics import (
+    Scoring,
+    image_metrics,
+    mean_metrics,
+    pixel_metrics,
+    pooled_metrics,
+    trivial_auroc,
+)
 from mechlab.metrics.threshold import promised_rate, rate_above, threshold_from_normals
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import EvalSpec, TrainSpec
 from mechlab.train import gallery
 from mechlab.train.alteration import COMPARABLE, UNALTERED, Alteration
+from mechlab.train.calibration import calibrated
 from mechlab.train.inputs import Inputs
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import Scores, score
@@ -45,6 +53,7 @@ def spec_of(
         aggregation=aggregation,
         sigma=settings.sigma,
         interventions=tuple(interventions),
+        calibration=None if settings.calibration == "none" else settings.calibration,
         allowed=settings.allowed,
     )
 
@@ -72,9 +81,11 @@ def evaluate(
     routing = Routing.of(spec.router, inputs, tasks=spec.checkpoint + 1)
     try:
         with alteration:
+            scoring = calibrated(system, inputs, settings, tasks=spec.checkpoint + 1, device=device,
+                                 alteration=alteration)  # fmt: skip
             for task, names in enumerate(inputs.tasks[: spec.checkpoint + 1]):
                 for name in names:
-                    found = _class(system, inputs, spec, name, task=task, settings=settings, routing=routing,
+                    found = _class(system, inputs, spec, name, task=task, scoring=scoring, routing=routing,
                                    device=device, alteration=alteration, folder=folder)  # fmt: skip
                     for kind, value in found.items():
                         document[kind][name] = value
@@ -82,7 +93,9 @@ def evaluate(
         if alteration.texts:
             remove_folder(folder)  # scores of an intervention that turned out to do nothing
         raise
-    document["mean"] = mean_metrics(document["metrics"])
+    document |= {"mean": mean_metrics(document["metrics"]), "pooled": pooled_metrics(document["scores"])}
+    if scoring.calibration is not None:
+        document["calibration"] = scoring.calibration.document()
     if settings.allowed:
         document["allowed"] = list(settings.allowed)
     if alteration.texts:
@@ -98,7 +111,7 @@ def _class(
     name: str,
     *,
     task: int,
-    settings: EvaluationSettings,
+    scoring: Scoring,
     routing: Routing,
     device: torch.device,
     alteration: Alteration,
@@ -106,8 +119,6 @@ def _class(
 ) -> dict[str, Any]:
     """Score one class: its metrics, image scores and the hash of its patch scores; arrays go to `folder`."""
     features, tasks = inputs.features(name, "test"), spec.checkpoint + 1
-    value = settings.aggregation_value
-    scoring = Scoring(aggregation=settings.aggregation, value=value, sigma=settings.sigma)
 
     def tested(expert: int, chosen: Int[np.ndarray, " item"]) -> AbstractContextManager[object]:
         return alteration.around(expert, [features.items[index] for index in chosen])
@@ -122,7 +133,7 @@ def _class(
     if len(held) and not alteration.needs_items:  # nothing was recorded of images that no one asked for
         given = score(system, held, task=task, tasks=tasks, router="oracle", device=device,
                       around=lambda expert, _: alteration.around(expert, ())).given  # fmt: skip
-        normal = scoring.image_scores(given)
+        normal = scoring.image_scores(given, np.full(len(given), task))
         metrics |= decision(normal, images, inputs, name)
         if alteration.texts:
             kept["z"] = z_scores(images, normal)
@@ -147,11 +158,12 @@ def class_metrics(
     labels = np.array([item.label for item in features.items])
     assert features.masks is not None, "the test split has masks"
     masks = np.asarray(features.masks, dtype=bool)
-    images = scoring.image_scores(scores.routed)
+    images = scoring.image_scores(scores.routed, scores.routes)
     maps = scoring.pixel_maps(scores.routed, size=masks.shape[1], class_name=name)
     metrics: dict[str, Any] = image_metrics(images, labels) | pixel_metrics(maps, masks)
     metrics["routing_accuracy"] = float((scores.routes == task).mean())
-    metrics["given_image_auroc"] = image_metrics(scoring.image_scores(scores.given), labels)["image_auroc"]
+    given = scoring.image_scores(scores.given, np.full(len(labels), task))
+    metrics["given_image_auroc"] = image_metrics(given, labels)["image_auroc"]
     trivial = trivial_auroc(inputs.statistics(name), labels)
     known = [value for value in trivial.values() if value is not None]
     metrics["trivial_image_auroc"] = max(known) if known else None

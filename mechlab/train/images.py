@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from PIL import Image
 
 from mechlab.errors import MechlabError
 from mechlab.files import read_json, staged_folder, write_bytes
+from mechlab.metrics.calibration import Calibration
 from mechlab.metrics.class_metrics import Scoring
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.folder import RunFolder
+from mechlab.train.calibration import scoring_of
 from mechlab.train.devices import fabric
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import score
@@ -49,13 +52,11 @@ def score_folder(
     refuse_classes_apart(plan)
     report(f"{len(files)} images, run {run.name}")
     maps, routes = patch_maps(plan, files, task=task, device=device)
-    settings = plan.evaluation
-    scoring = Scoring(
-        aggregation=settings.aggregation, value=settings.aggregation_value, sigma=settings.sigma
-    )
+    scoring = run_scoring(plan)
+    scores = scoring.image_scores(maps, np.array(routes))
     thresholds = task_thresholds(plan)
     rows: list[dict[str, Any]] = []
-    for file, value, route in zip(files, scoring.image_scores(maps), routes, strict=True):
+    for file, value, route in zip(files, scores, routes, strict=True):
         limit = thresholds[route]
         rows.append({"image": str(file.relative_to(folder)), "score": float(value), "threshold": limit,
                      "anomalous": None if limit is None else bool(value > limit), "task": int(route),
@@ -129,10 +130,22 @@ def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndar
         yield extraction.extracted(pictures, plan.inputs.extractor)
 
 
+def run_scoring(plan: Plan) -> Scoring:
+    """Return how the run's own evaluation reads patch scores, with its calibration."""
+    found = _evaluation(plan).get("calibration")
+    return replace(
+        scoring_of(plan.evaluation), calibration=None if found is None else Calibration.read(found)
+    )
+
+
+def _evaluation(plan: Plan) -> dict[str, Any]:
+    folder = plan.run.path / "evals" / str(plan.run.summary()["evaluation"])
+    return dict(read_json(folder / "metrics.json"))
+
+
 def task_thresholds(plan: Plan) -> list[float | None]:
     """Return each task's decision threshold, the highest of its classes; None without held-out normals."""
-    folder = plan.run.path / "evals" / str(plan.run.summary()["evaluation"])
-    metrics = read_json(folder / "metrics.json")["metrics"]
+    metrics = _evaluation(plan)["metrics"]
     found: list[float | None] = []
     for names in plan.spec.tasks:
         known = [metrics[name]["threshold"] for name in names if "threshold" in metrics[name]]

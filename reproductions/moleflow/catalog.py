@@ -56,6 +56,8 @@ PARTS: tuple[Entry, ...] = (
          "notes 004 L1957, L2403", "mechlab.metrics.aggregation:aggregate", "M18"),
     part("spatial-cluster", "aggregation=spatial_cluster: top 10 and more where high patches stand together",
          "notes 004 L2403", "mechlab.metrics.clustering:cluster_ratio", "M18"),
+    part("score-calibration", "calibration=task: z-scores by a task's training normals: their mean 0, sd 1",
+         "notes 004 L2615", "mechlab.metrics.calibration:Calibration", "M33"),
     part("map-smoothing", "sigma=S: bilinear upsampling and a Gaussian over the map, in pixels",
          "notes 004 L4587", "mechlab.metrics.maps:smooth", "M38"),
     part("stream", "--stream BASE-INCREMENT, --order NAME: each class in one task, e.g. 14-1, hard-first",
