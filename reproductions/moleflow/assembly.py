@@ -104,8 +104,36 @@ def subnet_of(
     config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], name: str, seed: int
 ) -> PlainSubnet | ContextSubnet | CrossPatchSubnet:
     """Return the network inside one coupling block."""
+    shape = _shape(config, dim=dim, grid=grid)
+    start = {"name": name, "seed": seed}
+    if config.subnet == "plain":
+        return PlainSubnet(shape, **start)
+    if config.subnet in ("cpcf", "cpcf-sketch"):
+        is_sketch = config.subnet == "cpcf-sketch"
+        neighbourhood = neighbourhood_of(
+            config.neighbourhood,
+            dim if is_sketch else shape.passive,
+            kernel=config.context_kernel,
+            **start,
+        )
+        return CrossPatchSubnet(shape, neighbourhood=neighbourhood, is_sketch=is_sketch, **start)
+    gate = None
+    if config.subnet != "context":
+        is_published = config.subnet == "gated-published"
+        gate = PatchGate(2 * shape.passive, hidden=config.gate_hidden, is_published=is_published, **start)
+    return ContextSubnet(
+        shape,
+        gate=gate,
+        kernel=config.context_kernel,
+        initial=config.context_initial,
+        limit=config.context_limit,
+        **start,
+    )
+
+
+def _shape(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int]) -> SubnetShape:
     passive = dim - dim // 2
-    shape = SubnetShape(
+    return SubnetShape(
         passive=passive,
         active=dim // 2,
         place=config.position_dim if config.position == "condition" else 0,
@@ -116,36 +144,6 @@ def subnet_of(
         nodes=config.lora_nodes,
         grid=grid,
         is_spectral=config.spectral_norm,
-    )
-    if config.subnet == "plain":
-        return PlainSubnet(shape, name=name, seed=seed)
-    if config.subnet in ("cpcf", "cpcf-sketch"):
-        is_sketch = config.subnet == "cpcf-sketch"
-        neighbourhood = neighbourhood_of(
-            config.neighbourhood,
-            dim if is_sketch else passive,
-            kernel=config.context_kernel,
-            name=name,
-            seed=seed,
-        )
-        return CrossPatchSubnet(shape, neighbourhood=neighbourhood, is_sketch=is_sketch, name=name, seed=seed)
-    gate = None
-    if config.subnet != "context":
-        gate = PatchGate(
-            2 * passive,
-            hidden=config.gate_hidden,
-            is_published=config.subnet == "gated-published",
-            name=name,
-            seed=seed,
-        )
-    return ContextSubnet(
-        shape,
-        gate=gate,
-        kernel=config.context_kernel,
-        initial=config.context_initial,
-        limit=config.context_limit,
-        name=name,
-        seed=seed,
     )
 
 

@@ -56,7 +56,9 @@ def test_keys_without_effect_are_named():
 
 
 def test_sites_name_what_the_blocks_return():
-    system = MoLEFlow.create({"position": "none", "blocks": 2, "dia_blocks": 1, "lora_rank": 2}, dim=4, grid=(2, 3), seed=0)
+    system = MoLEFlow.create(
+        {"position": "none", "blocks": 2, "dia_blocks": 1, "lora_rank": 2}, dim=4, grid=(2, 3), seed=0
+    )
     system.add_task(0)
     system.add_task(1)
     found = {site.name: site for site in sites(system)}

@@ -1,8 +1,8 @@
 """FrEIA's coupling block as the public code uses it, with what it takes from outside given in each call.
 
 The public code hands grid and task to its subnets through class attributes. Here they are bound for one call
-and gone after it, also after an error. The block draws its permutation from NumPy's global generator, which is
-seeded, used and put back. FrEIA's global scale and offset are in no optimiser of the public code: unless
+and gone after it, also after an error. The block draws its permutation from NumPy's global generator: seeded,
+used and put back. FrEIA's global scale and offset are in no optimiser of the public code: unless
 `global_affine` they are held at 1 and 0. Source: FrEIA 0.2, facts 1.2.
 """
 
