@@ -17,11 +17,20 @@ from cli.console import emit_json, emit_table, json_option, quiet_option, report
 @click.option(
     "--task", type=click.IntRange(0), help="Score by this task's expert; default: the router chooses."
 )
+@click.option("--sigma", help="Pixels of the Gaussian over the maps; default: that of the run.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @json_option
 @quiet_option
 def command(
-    run: str, folder: Path, target: Path, out: Path, task: int | None, device: str, as_json: bool, quiet: bool
+    run: str,
+    folder: Path,
+    target: Path,
+    out: Path,
+    task: int | None,
+    sigma: str | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Score every image below FOLDER with RUN: scores.csv, and one anomaly map (.npy and .png) an image.
 
@@ -32,7 +41,9 @@ def command(
     from mechlab.runs.folder import find
     from mechlab.train.images import score_folder
 
-    found = score_folder(find(run, out), folder, target, task=task, device=device, report=reporter(quiet))
+    found = score_folder(
+        find(run, out), folder, target, task=task, sigma=sigma, device=device, report=reporter(quiet)
+    )
     if as_json:
         emit_json({"scores": str(target / "scores.csv"), "maps": str(target / "maps"), "images": found})
         return

@@ -18,6 +18,8 @@ from mechlab.metrics.calibration import Calibration
 from mechlab.metrics.class_metrics import Scoring
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.folder import RunFolder
+from mechlab.runs.settings import EvaluationSettings
+from mechlab.specs import validated
 from mechlab.train.calibration import scoring_of
 from mechlab.train.devices import fabric
 from mechlab.train.routing import Routing
@@ -33,18 +35,25 @@ def score_folder(
     target: Path,
     *,
     task: int | None,
+    sigma: str | None = None,
     device: str = "auto",
     report: Report = silent,
 ) -> list[dict[str, Any]]:
     """Score every image below `folder`; `target` gets scores.csv and maps/, whole or not at all.
 
+    `sigma` smooths the maps otherwise than the run's evaluation did.
+
     Raises:
-        MechlabError: no folder, no image in it, a damaged image, an unknown task, or a target that exists.
+        MechlabError: no folder, no image in it, a damaged image, an unknown task, a sigma that differs within
+            a task, or a target that exists.
     """
     files = image_files(folder)
     if target.exists():
         raise MechlabError(f"'{target}' exists; give a folder that is not there yet with --out.")
     plan = plan_of(run)
+    if sigma is not None:
+        words = plan.evaluation.model_dump() | {"sigma": sigma}
+        plan = replace(plan, evaluation=validated(EvaluationSettings, words, what="evaluation"))
     if task is not None and task >= len(plan.spec.tasks):
         raise MechlabError(
             f"task {task} is unknown; run '{run.name}' has tasks 0 to {len(plan.spec.tasks) - 1}."
@@ -99,12 +108,13 @@ def patch_maps(
 def refuse_classes_apart(plan: Plan) -> None:
     """Refuse a sigma that differs within a task: a router tells the task of an image, not its class."""
     smoothing = Smoothing.read(plan.evaluation.sigma)
+    smoothing.refuse_strangers(name for names in plan.spec.tasks for name in names)
     for task, names in enumerate(plan.spec.tasks):
         if len({smoothing.of(name) for name in names}) > 1:
             raise MechlabError(
                 f"sigma '{plan.evaluation.sigma}' differs between the classes of task {task} "
                 f"({', '.join(names)}), and the class of your images is unknown; "
-                "train the run with one sigma a task."
+                "give one sigma for each task, e.g. --sigma 4."
             )
 
 
