@@ -24,6 +24,7 @@ from mechlab.instrument.schedule import check_fires
 from mechlab.instrument.statistics import Statistics
 from mechlab.recording.cost import cost
 from mechlab.recording.fault import OnFault
+from mechlab.recording.pack import pack
 from mechlab.recording.reader import open as open_recording
 from mechlab.recording.writer import Writer
 from mechlab.specs import PlanEntry, RecordSpec
@@ -114,6 +115,15 @@ class Watch:
         if self.writer is not None:
             self._note_cost()
             self.writer.close(pack=is_complete and self.world.rank == 0)
+        elif is_complete and self.world.rank == 0:
+            self._pack_rest()
+
+    def _pack_rest(self) -> None:
+        """Pack a recording whose last step an earlier process wrote, unless a fault had ended it."""
+        with open_recording(self.folder) as found:
+            is_ready = not found.is_packed and "fault" not in found.facts
+        if is_ready:
+            pack(self.folder)
 
     def _note_cost(self) -> None:
         """Write what following has cost so far; the first rank does, for all have the same steps."""

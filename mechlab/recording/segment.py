@@ -82,7 +82,7 @@ def rank_and_number(name: str) -> tuple[int, int] | None:
 def writing(path: Path) -> Iterator[None]:
     """Turn a fault of the disk or of HDF5 into one sentence about `path`."""
     try:
-        with told(path):
+        with told(path), _numbered():
             yield
     except (OSError, RuntimeError) as fault:
         number = getattr(fault, "errno", None)
@@ -90,6 +90,18 @@ def writing(path: Path) -> Iterator[None]:
         raise MechlabError(
             f"cannot write '{path}': {reason}; nothing half-written is left behind."
         ) from fault
+
+
+@contextmanager
+def _numbered() -> Iterator[None]:
+    """Give a fault that HDF5 met while it closed a file its number, which stands in the text alone."""
+    try:
+        yield
+    except RuntimeError as fault:
+        found = re.search(r"errno = (\d+)", str(fault))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from fault
 
 
 def sync(path: Path) -> None:

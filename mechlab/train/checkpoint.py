@@ -4,6 +4,8 @@ A checkpoint is a folder that is whole or absent. The data order needs no state:
 (seed, task, epoch), see `determinism.order`.
 """
 
+import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,17 +35,28 @@ def save(
 ) -> None:
     """Write a checkpoint folder atomically."""
     with staged_folder(path) as stage:
-        save_file({name: value.detach().contiguous().cpu() for name, value in module.state_dict().items()},
-                  stage / "weights.safetensors")  # fmt: skip
+        weights = {name: value.detach().contiguous().cpu() for name, value in module.state_dict().items()}
+        _write(weights, stage / "weights.safetensors")
         generators = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
             generators |= {
                 f"cuda.{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())
             }
-        save_file(generators, stage / "generators.safetensors")
+        _write(generators, stage / "generators.safetensors")
         if optimizer is not None:
-            save_file(_optimizer_tensors(optimizer), stage / "optimizer.safetensors")
+            _write(_optimizer_tensors(optimizer), stage / "optimizer.safetensors")
         write_json(stage / "position.json", asdict(position))
+
+
+def _write(tensors: dict[str, Tensor], file: Path) -> None:
+    """Write a safetensors file; a fault of the disk is an OSError, as of any other file."""
+    try:
+        save_file(tensors, file)
+    except SafetensorError as fault:
+        number = re.search(r"os error (\d+)", str(fault))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from fault
 
 
 def position(path: Path) -> Position:

@@ -11,7 +11,7 @@ from mechlab import recording
 from mechlab.errors import MechlabError
 from mechlab.instrument import watching
 from mechlab.recording import forecast, segment
-from mechlab.train import tasks
+from mechlab.train import session, tasks
 from mechlab.train.session import train
 
 PLAN = """
@@ -125,6 +125,28 @@ def test_a_disk_that_fills_up_stops_the_training_which_can_be_resumed(asked, ful
         assert found.is_packed
         steps = steps_of(found)
         assert steps == list(range(len(steps))) and len(steps) > len(kept)
+
+
+def test_a_run_that_broke_after_its_last_step_is_packed_when_it_is_resumed(asked, monkeypatch):
+    plain = session._evaluated
+
+    def broken(plan, system, *, stage, **named):
+        if stage == 1:
+            raise OSError("pulled out")
+        return plain(plan, system, stage=stage, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_evaluated", broken)
+        with pytest.raises(OSError, match="pulled out"):
+            train(asked)
+    with recording.open(folder_of(asked)) as found:
+        assert not found.is_packed
+        steps = steps_of(found)
+    told = train(asked)["recording"]
+    with recording.open(folder_of(asked)) as found:
+        assert found.is_packed
+        assert steps_of(found) == steps == list(range(found.facts["overhead"]["steps"]))
+    assert (told["dropped"], told["overhead_ratio"] > 1) == (0, True)
 
 
 def test_or_lets_it_go_on_without_recording(asked, full_disk, small_summary, caplog):

@@ -143,6 +143,17 @@ def test_a_fact_that_cannot_be_written_stops_the_loop_unless_asked(tmp_path, mon
         assert set(threading.enumerate()) <= before, "the writer's thread has ended"
 
 
+def test_a_disk_that_is_full_only_when_hdf5_closes_a_file_is_told_alike(tmp_path):
+    text = "Disable slist failed (file write failed: time = Wed\n, errno = 28, error = ''"
+    with pytest.raises(MechlabError, match="the disk is full; free some space"), segment.writing(tmp_path):
+        raise RuntimeError(text)
+    with (
+        pytest.raises(MechlabError, match=r"cannot write .*: no numbers; nothing"),
+        segment.writing(tmp_path),
+    ):
+        raise RuntimeError("no numbers\nof errors")
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 3 MB."""

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from mechlab.errors import MechlabError
 from mechlab.train import checkpoint
@@ -52,3 +53,18 @@ def test_a_checkpoint_of_another_architecture_is_one_sentence(toy, tmp_path):
 def test_missing_weights_are_one_sentence(toy, tmp_path):
     with pytest.raises(MechlabError, match="has no weights; train the run again"):
         checkpoint.load_weights(tmp_path, toy)
+
+
+@pytest.mark.parametrize("file", ["weights", "generators"])
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_no_checkpoint(toy, tmp_path, monkeypatch, file):
+    plain = checkpoint.save_file
+
+    def save_file(tensors, path):
+        if path.stem == file:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        plain(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    with pytest.raises(MechlabError, match=r"cannot write .*: the disk is full; free some space and run"):
+        saved(toy, tmp_path / "c")
+    assert not list(tmp_path.iterdir())
