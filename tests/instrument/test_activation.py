@@ -44,3 +44,20 @@ def test_norms_of_a_model_in_half_precision_do_not_overflow(memory):
     with Recorder(model, plan, memory) as recorder, recorder.step(0):
         model(torch.full((2, 100), 3e4, dtype=torch.float16))
     np.testing.assert_allclose(memory.values("activation_norm/0"), [3e5, 3e5], rtol=1e-3)
+
+
+def test_sites_of_one_entry_keep_their_own_axes(memory):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.image, self.grid = nn.Conv2d(3, 4, 1), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.grid(self.image(x).permute(0, 2, 3, 1))
+
+    plan = [{"site": "*", "quantity": "activation", "reduction": "norm"}]
+    with Recorder(Mixed(), plan, memory) as recorder, recorder.step(0):
+        recorder.model(torch.randn(2, 3, 6, 5))
+    assert memory.axes("activation_norm/image") == ("item", "height", "width")
+    assert memory.axes("activation_norm/grid") == ("item", "row", "column")
+    assert memory.values("activation_norm/grid").shape == memory.values("activation_norm/image").shape
