@@ -7,7 +7,7 @@ from benchmarks.patch_gradients import cost, errors, exactness, mini, naive, per
 
 
 def test_the_naive_loop_is_the_gradient_of_one_row():
-    system = perturbed(mini({"subnet": "plain"}, grid=(2, 2), dim=8)).double()
+    system = perturbed(mini({"subnet": "plain", "lora_rank": 4}, grid=(2, 2), dim=8)).double()
     features = torch.randn(1, 2, 2, 8, dtype=torch.float64)
     layers, total = naive(system, features)
     system.patch_scores(features, task=0)[0, 1, 0].backward()
@@ -25,14 +25,14 @@ def test_contributions_are_exact_where_rows_are_independent():
 
 
 def test_the_check_can_fail_rows_that_see_one_another_are_not_exact():
-    system = perturbed(mini({"subnet": "context"}, grid=(3, 3), dim=8)).double()
+    system = perturbed(mini({"subnet": "context", "lora_rank": 4}, grid=(3, 3), dim=8)).double()
     features = torch.randn(1, 3, 3, 8, dtype=torch.float64)
     layers, total = naive(system, features)
     assert max(errors(system, features, layers, total)) > 1e-3
 
 
 def test_both_forms_are_timed_by_both_clocks():
-    found = list(cost(pairs=2, grid=(4, 4), dim=8, batch=2))
+    found = list(cost(pairs=2, grid=(4, 4), dim=32, batch=2))
     names = ["patch-gradients", "patch-gradients-by-layer"]
     assert [one.name for one in found] == [f"{name}{clock}" for name in names for clock in ("", "-processor")]
     assert all(one.value > 0 and (one.target, one.n) == (1.05, 2) for one in found)
