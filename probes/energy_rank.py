@@ -133,7 +133,7 @@ def _last(recording: Recording, key: str) -> tuple[np.ndarray, int]:
     """Return a matrix after the last recorded task, or step of a foreign training, and its number."""
     stages = recording[key].coordinates[recording[key].axes[0]]
     row = int(np.argmax(stages))
-    return recording[key][row].astype(np.float64), int(stages[row])
+    return recording[key].exact([row])[0], int(stages[row])
 
 
 def _layer(delta: np.ndarray, values: np.ndarray) -> dict[str, Any]:

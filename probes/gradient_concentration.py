@@ -107,7 +107,7 @@ def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> 
     for start in range(0, len(items), _CHUNK):
         part = slice(start, start + _CHUNK)
         read = zip(picks.items(), rows, strict=True)
-        values = {name: recording[pick.key][index[part]].astype(np.float64) for (name, pick), index in read}
+        values = {name: recording[pick.key].exact(index[part]) for (name, pick), index in read}
         for at, item in enumerate(items[part]):
             entry, maps = recording.items[int(item)], {name: value[at] for name, value in values.items()}
             known = {"item": entry.sha256, "class_name": entry.class_name}

@@ -112,7 +112,7 @@ def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> 
         "label": tuple(entry.label for entry in entries),
     }
     for name, index in zip(names, rows, strict=True):
-        values = recording[keys[name]][index].astype(np.float64)
+        values = recording[keys[name]].exact(index)
         if values.ndim != 1 or not np.isfinite(values).all():
             raise MechlabError(
                 f"'{keys[name]}' of '{recording.name}' is no finite number an image; choose another site."

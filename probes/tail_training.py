@@ -90,8 +90,7 @@ def measure(recording: Recording, *, sites: Mapping[str, str] | None = None) -> 
     for start in range(0, len(items), _CHUNK):
         part = slice(start, start + _CHUNK)
         scores, *values = (
-            recording[pick.key][index[part]].astype(np.float64)
-            for pick, index in zip(picks, rows, strict=True)
+            recording[pick.key].exact(index[part]) for pick, index in zip(picks, rows, strict=True)
         )
         for at, item in enumerate(items[part]):
             tail = tail_of(scores[at], ratio=ratio)

@@ -3,6 +3,10 @@
 The copy is taken inside the hook, so that an in-place operation afterwards cannot change what was recorded.
 Reduction "norm": the Euclidean norm over the channel axis, one number a place; the others are those of
 `mechlab.instrument.reduction`, of a whole batch in a training step and of each image elsewhere.
+
+In fp16 what is computed has a power-of-two scale, since squares and norms soon leave the range of fp16. The
+output itself has none: looking for its largest value takes longer than the copy. What became infinite is
+counted where the recording is packed.
 """
 
 import torch
@@ -77,7 +81,13 @@ class ActivationTap:
         unit = raised("1", part.power)
         dtype = self.target.entry.dtype
         self.target.sink.put(
-            key, part.values, axes=part.axes, unit=unit, dtype=dtype, attributes=part.attributes
+            key,
+            part.values,
+            axes=part.axes,
+            unit=unit,
+            dtype=dtype,
+            is_scaled=part.name not in ("", "subsample"),
+            attributes=part.attributes,
         )
         self.fired.add(key)
 

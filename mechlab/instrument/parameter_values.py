@@ -1,4 +1,7 @@
-"""How values of parameters (gradients, weights, changes) are written: whole, as a norm, or reduced."""
+"""How values of parameters (gradients, weights, changes) are written: whole, as a norm, or reduced.
+
+In fp16 they have a power-of-two scale: the update of a weight is often 1e-9, which fp16 alone makes 0.
+"""
 
 from collections.abc import Iterable
 from functools import partial
@@ -59,6 +62,7 @@ class ParameterWriter:
                 unit=raised(unit, part.power),
                 dtype="float64" if part.name else self.entry.dtype,
                 of_loss=of_loss,
+                is_scaled=True,
                 attributes=part.attributes,
             )
             written.add(key)

@@ -137,13 +137,17 @@ class Sink:
         unit: str,
         dtype: str = "float32",
         of_loss: bool = False,
+        is_scaled: bool = False,
         attributes: dict[str, Any] | None = None,
     ) -> None:
-        """Append a tensor's rows; `axes[0]` grows. What is of a loss has its name and, in fp16, a scale."""
+        """Append a tensor's rows; `axes[0]` grows. What is of a loss has its name.
+
+        In fp16 that, and what `is_scaled`, has a power of two and counts of what fp16 could not hold.
+        """
         room = self.room(values.shape, dtype)
-        if of_loss and dtype == "float16":
+        if (of_loss or is_scaled) and dtype == "float16":
             half = halved(values.cpu(), into=room.tensor, work=self.work)
-            self.give(key, room, axes=axes, unit=unit, of_loss=True, half=half, attributes=attributes)
+            self.give(key, room, axes=axes, unit=unit, of_loss=of_loss, half=half, attributes=attributes)
             return
         room.tensor.copy_(values.detach())
         self.give(key, room, axes=axes, unit=unit, of_loss=of_loss, attributes=attributes)

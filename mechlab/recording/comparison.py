@@ -118,7 +118,7 @@ def _distance(one: Quantity, two: Quantity, rows: tuple[Rows, Rows]) -> dict[str
     size = max(1, int(np.prod(one.shape[1:], dtype=np.int64)) * 8)
     step = max(1, BLOCK_BYTES // size)
     for at in range(0, len(rows[0]), step):
-        a, b = _values(one, rows[0][at : at + step]), _values(two, rows[1][at : at + step])
+        a, b = one.exact(rows[0][at : at + step]), two.exact(rows[1][at : at + step])
         if _is_text(one):
             differing += int((a != b).sum())
             continue
@@ -131,16 +131,6 @@ def _distance(one: Quantity, two: Quantity, rows: tuple[Rows, Rows]) -> dict[str
         absolute = _larger(absolute, np.where(equal, 0.0, gap)[comparable | equal])
         relative = _larger(relative, share[comparable | equal])
     return {"absolute": absolute, "relative": relative, "differing": differing}
-
-
-def _values(quantity: Quantity, rows: Rows) -> np.ndarray:
-    """Return rows as float64, divided by the power of two that float16 was stored with; text as it is."""
-    values = quantity[rows]
-    if _is_text(quantity):
-        return values
-    values = values.astype(np.float64)
-    scale = quantity.coordinates.get("scale")
-    return values if scale is None else values / scale[rows].reshape(-1, *[1] * (values.ndim - 1))
 
 
 def _larger(before: float | None, values: np.ndarray) -> float | None:

@@ -17,9 +17,11 @@ from mechlab.recording.folder import check_digests, survey
 from mechlab.recording.format import FORMAT, PACKED, START_LOCK, VALUES, VERSION, put_json, put_text, stored
 from mechlab.recording.items import write_items
 from mechlab.recording.manifest import MANIFEST, Log
+from mechlab.recording.not_finite import count_not_finite, put_not_finite, warn
 from mechlab.recording.quantity import Quantity
 from mechlab.recording.reader import Recording
-from mechlab.recording.segment import LIBVER, describe_values, rank_and_number, site_group, sync, writing
+from mechlab.recording.rows import describe_values
+from mechlab.recording.segment import LIBVER, rank_and_number, site_group, sync, writing
 
 _CHUNK_BYTES = 1024**2  # smaller than in segments: a reader asks for a few rows
 _COPY_BYTES = 8 * 1024**2
@@ -68,11 +70,11 @@ def _consolidate(folder: Path, log: Log, *, target: Path) -> None:
             with h5py.File(part, "w", libver=LIBVER) as file:
                 _write_root(file, log)
                 write_items(file, recording.items)
-                for key in recording:
-                    _copy(file, recording[key])
+                lost = {key: _copy(file, recording[key]) for key in recording}
             sync(part)
             part.rename(target)
             sync(folder)
+            warn(lost)
     finally:
         part.unlink(missing_ok=True)
 
@@ -91,9 +93,10 @@ def _write_root(file: h5py.File, log: Log) -> None:
     put_json(file, "segments", segments)
 
 
-def _copy(file: h5py.File, quantity: Quantity) -> None:
+def _copy(file: h5py.File, quantity: Quantity) -> int:
+    """Copy a key; return the number of its values that plain float16 could not hold."""
     group = site_group(file, quantity.key)
-    data = _copy_values(group, quantity)
+    data, lost = _copy_values(group, quantity)
     scale = None
     for name, values in quantity.coordinates.items():
         copy = write_whole(group, name, stored(values))
@@ -107,19 +110,26 @@ def _copy(file: h5py.File, quantity: Quantity) -> None:
         unit=quantity.unit,
         attributes=quantity.attributes,
     )
+    if lost is not None:
+        put_not_finite(data, lost)
+    return lost or 0
 
 
-def _copy_values(group: h5py.Group, quantity: Quantity) -> h5py.Dataset:
+def _copy_values(group: h5py.Group, quantity: Quantity) -> tuple[h5py.Dataset, int | None]:
+    """Copy the values; count those that are not finite in float16 unless they have counts of their own."""
     if quantity.dtype.kind == "U":  # its length in bytes is known only when all of it is read
-        return write_whole(group, VALUES, stored(quantity.read()))
+        return write_whole(group, VALUES, stored(quantity.read())), None
+    is_counted = quantity.dtype == np.float16 and "overflow" not in quantity.coordinates
     chunk = chunk_shape(quantity.shape, quantity.dtype.itemsize, limit=_CHUNK_BYTES)
     like = stored(np.empty((0, *quantity.shape[1:]), quantity.dtype))
     data = create(group, VALUES, like, chunk=chunk, rows=len(quantity))
     chunk_bytes = chunk[0] * max(1, quantity.nbytes // len(quantity))
     rows = chunk[0] * max(1, _COPY_BYTES // chunk_bytes)
+    lost = 0
     for place, values in quantity.chunks(rows):
         write_rows(data, place.start, stored(values).values)
-    return data
+        lost += count_not_finite(values) if is_counted else 0
+    return data, lost if is_counted else None
 
 
 def _attach_scales(

@@ -13,6 +13,7 @@ import numpy as np
 
 from mechlab.errors import MechlabError
 from mechlab.recording.format import VALUES, decoded, get_json, get_text, split_key
+from mechlab.recording.not_finite import get_not_finite
 from mechlab.recording.opened import Files, child_data, child_group, damaged
 
 _BLOCK_BYTES = 8 * 1024**2  # scattered rows that lie this close are read together
@@ -38,7 +39,8 @@ def reading(path: Path, what: str) -> Iterator[None]:
 class Quantity:
     """Values of one key with their axes, unit and coordinates; nothing is read before it is asked for.
 
-    `quantity[index]` takes rows along the first axis: a number, a slice, an array of numbers or booleans.
+    `quantity[index]` takes rows along the first axis: a number, a slice, an array of numbers or booleans,
+    as they are stored; `exact` gives the numbers that were recorded.
     """
 
     def __init__(self, key: str, parts: Sequence[Part], *, files: Files) -> None:
@@ -50,6 +52,7 @@ class Quantity:
             self.axes: tuple[str, ...] = tuple(get_json(data, "axes"))
             self.unit: str = get_text(data, "unit") or ""
             self.attributes: dict[str, Any] = dict(get_json(data, "attributes") or {})
+            self.not_finite = get_not_finite(data)  # values that float16 could not hold; None: not counted
             self._names = (get_text(data, "coordinates") or "").split()
             self._tail: tuple[int, ...] = data.shape[1:]
             self._stored: np.dtype[Any] = data.dtype
@@ -107,6 +110,18 @@ class Quantity:
                 "give a row number, a slice, or a one-dimensional array of row numbers or booleans"
             )
         return self._take(self._inside(rows.astype(np.int64)))
+
+    def exact(self, index: slice | Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return rows as float64, divided by the power of two that float16 was stored with; text as it is.
+
+        Raises the errors of `quantity[index]`.
+        """
+        values = self[index]
+        if self._is_text:
+            return values
+        scale = self.coordinates.get("scale")
+        values = values.astype(np.float64)
+        return values if scale is None else values / scale[index].reshape(-1, *[1] * (values.ndim - 1))
 
     def read(self) -> np.ndarray:
         """Return all rows."""

@@ -16,6 +16,7 @@ from mechlab.recording.reader import Recording
 from mechlab.recording.reader import open as open_recording
 
 _WIDTH = 100  # characters of an attribute that are shown
+_COUNTS = ("overflow", "underflow")  # coordinates: what fp16 could not hold of the piece that a row is in
 
 
 def tree(path: Path | str) -> dict[str, Any]:
@@ -23,7 +24,8 @@ def tree(path: Path | str) -> dict[str, Any]:
 
     Every node has `name`, `kind` ("recording", "group" or "data set") and `attributes`. Groups have
     `children`; data sets `shape`, `axes`, `dtype`, `unit`, `coordinates` and `bytes` of their values; the
-    recording has `bytes` on disk, `value_bytes` of all keys, and `cost`.
+    recording has `bytes` on disk, `value_bytes` of all keys, and `cost`. A data set of float16 has
+    `not_finite` where that was counted, or the largest `overflow` and `underflow` that stand at a row.
     """
     with open_recording(path) as recording:
         return _recording(recording)
@@ -40,6 +42,8 @@ def lines(node: dict[str, Any], *, depth: int = 0) -> Iterator[str]:
         words += [f"[{shape}]", node["dtype"], node["unit"] or ""]
         words += ["by " + ", ".join(node["coordinates"])] if node.get("coordinates") else []
     words += [f"{node[name]} {name}" for name in ("items", "segments") if node.get(name)]
+    words += [f"{node['not_finite']} not finite"] if node.get("not_finite") else []
+    words += [f"up to {node[name]} {name} a row" for name in _COUNTS if node.get(name)]
     words += [size(node["bytes"])] if "bytes" in node else []
     yield indent + "  ".join(word for word in words if word)
     for name, value in node["attributes"].items():
@@ -77,6 +81,8 @@ def _recording(recording: Recording) -> dict[str, Any]:
 
 def _quantity(quantity: Quantity) -> dict[str, Any]:
     coordinates = {name: kind_of(values.dtype) for name, values in quantity.coordinates.items()}
+    lost = {name: int(quantity.coordinates[name].max(initial=0)) for name in _COUNTS if name in coordinates}
+    lost |= {} if quantity.not_finite is None else {"not_finite": quantity.not_finite}
     return {
         "name": quantity.key.partition("/")[2],
         "kind": "data set",
@@ -87,4 +93,5 @@ def _quantity(quantity: Quantity) -> dict[str, Any]:
         "unit": quantity.unit,
         "bytes": quantity.nbytes,
         "coordinates": coordinates,
+        **lost,
     }

@@ -1,6 +1,7 @@
 """Outputs of modules: units, where a subsample lies, sizes that change, and models in half precision."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -61,3 +62,31 @@ def test_sites_of_one_entry_keep_their_own_axes(memory):
     assert memory.axes("activation_norm/image") == ("item", "height", "width")
     assert memory.axes("activation_norm/grid") == ("item", "row", "column")
     assert memory.values("activation_norm/grid").shape == memory.values("activation_norm/image").shape
+
+
+@pytest.mark.parametrize("reduction", ["norm", "moments", "covariance", "quantiles"])
+@pytest.mark.parametrize("size", [1e-10, 1e6])
+def test_what_is_computed_of_an_output_keeps_its_digits_in_fp16(tmp_path, reduction, size):
+    model, x = nn.Sequential(nn.Identity()), size * torch.randn(2, 9, 4)
+    for dtype in ("float16", "float64"):
+        plan = [{"site": "0", "quantity": "activation", "reduction": reduction, "dtype": dtype}]
+        with mechlab.record(model, plan, tmp_path / dtype):
+            model(x)
+    with recording.open(tmp_path / "float16") as half, recording.open(tmp_path / "float64") as exact:
+        assert list(half) == list(exact)
+        for key in half:
+            kept, values = half[key].exact(slice(None)), exact[key].read()
+            np.testing.assert_allclose(kept, values, rtol=2**-10, atol=abs(values).max() * 2**-12)
+            assert half[key].coordinates["overflow"].max() == 0
+
+
+def test_outputs_that_leave_fp16_are_counted_and_told(tmp_path, caplog):
+    model, x = nn.Sequential(nn.Identity(), nn.Identity()), torch.full((2, 3), 65504.0)
+    x[0, 1] = 7e4
+    plan = [{"site": "?", "quantity": "activation", "dtype": "float16"}]
+    with mechlab.record(model, plan, tmp_path / "r"):
+        model(x)
+    with recording.open(tmp_path / "r") as found:
+        assert [found[key].not_finite for key in found] == [1, 1]
+        assert np.isinf(found["activation/0"].read()).sum() == 1
+    assert [message for message in caplog.messages if "ends at 65504" in message] == caplog.messages[:1]

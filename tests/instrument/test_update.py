@@ -1,6 +1,7 @@
 """Updates are what moved, not what the gradient said."""
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -47,3 +48,37 @@ def test_momentum_moves_on_and_a_step_that_is_not_due_is_not_counted(memory):
                 optimizer.step()
     assert memory.coordinate("update/weight", "step") == [0, 2]
     np.testing.assert_allclose(memory.values("update/weight").ravel(), [-1.0, -1.75])
+
+
+@pytest.mark.parametrize("quantity", ["update", "weight_delta"])
+@pytest.mark.parametrize("size", [1e-20, 1e-9, 1.0, 1e9])
+def test_a_change_of_any_size_keeps_its_digits_in_fp16_and_what_is_lost_is_counted(memory, quantity, size):
+    model = nn.Linear(3, 2, bias=False)
+    nn.init.zeros_(model.weight)
+    change = size * torch.tensor([[1.0, -1.7, 1e-12], [0.3, 0.0, 1e-3]])
+    plan = [{"site": "*", "quantity": quantity, "dtype": "float16"}]
+    with Recorder(model, plan, memory) as recorder, recorder.step(0), torch.no_grad():
+        model.weight += change
+    key = f"{quantity}/weight"
+    scale, lost = memory.coordinate(key, "scale")[0], memory.coordinate(key, "underflow")
+    expected = change.double().numpy()
+    expected[0, 2] = 0  # too far below the largest
+    kept = memory.values(key)[0].astype(np.float64) / scale
+    np.testing.assert_allclose(kept, expected, rtol=2**-10)
+    assert (lost, memory.coordinate(key, "overflow")) == ([1], [0])
+    assert np.log2(scale) % 1 == 0
+
+
+def test_a_change_that_is_not_finite_is_counted(memory):
+    model = nn.Linear(3, 2, bias=False)
+    plan = [{"site": "*", "quantity": "update", "dtype": "float16"}]
+    with Recorder(model, plan, memory) as recorder, recorder.step(0), torch.no_grad():
+        model.weight[0, 1] = float("inf")
+    assert memory.coordinate("update/weight", "overflow") == [1]
+
+
+def test_other_precisions_have_no_scale(memory):
+    model = nn.Linear(3, 2, bias=False)
+    with Recorder(model, [{"site": "*", "quantity": "update"}], memory) as recorder, recorder.step(0):
+        pass
+    assert memory.rows["update/weight"][0][2].keys() == {"step"}

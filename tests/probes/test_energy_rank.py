@@ -91,6 +91,20 @@ def test_the_change_is_set_against_the_weight_before_it(measured, rng):
     assert found.details["layers"][0]["relative_change"] == pytest.approx(0.1)
 
 
+def test_a_change_in_half_precision_is_measured_without_its_scale(record, trained, rng):
+    before, delta = rng.standard_normal(SHAPE), 1e-9 * rng.standard_normal(SHAPE)
+    axes, after = ("stage", "fan_out", "fan_in"), {"stage": np.array([1], np.int32)}
+    power = 2.0**40
+    half = (delta * power).astype(np.float16)
+    quantities = [
+        ("weight_delta/flow.0.base", half[None], axes, after | {"scale": np.array([power])}),
+        ("weight/flow.0.base", (before + delta)[None], axes, after),
+    ]
+    found = probe.measure(record(quantities, train=trained((("gear",), ("weave",)), seed=0), name="run"))
+    expected = np.linalg.norm(delta) / np.linalg.norm(before)
+    assert found.details["layers"][0]["relative_change"] == pytest.approx(expected, rel=1e-3)
+
+
 def test_a_planted_low_rank_change_is_found(measured, rng):
     parts = [
         measured(low_rank(rng, rank=2, noise=0.02), low_rank(rng, rank=3), seed=seed, name=f"run-{seed}")

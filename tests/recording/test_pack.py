@@ -286,3 +286,34 @@ def test_another_run_is_no_rank_of_this_one(tmp_path):
         pytest.raises(MechlabError, match="a recording with another run_id"),
     ):
         Writer.create(tmp_path, attributes=HEAD | {"run_id": "other"}, rank=1)
+
+
+@pytest.mark.parametrize("planted", [np.inf, -np.inf, np.nan, -np.nan], ids=str)
+@pytest.mark.parametrize("block", [64, 8 * 1024**2])
+def test_values_that_fp16_cannot_hold_are_counted_and_told_once(
+    tmp_path, planted, block, caplog, monkeypatch
+):
+    monkeypatch.setattr(packing, "_COPY_BYTES", block)
+    monkeypatch.setattr(packing, "_CHUNK_BYTES", block)
+    values = np.full((40, 5), -65504, np.float16)
+    values[::2] = 65504
+    worse = values.copy()
+    values[7, 1] = worse[3, 3] = worse[39, 4] = planted
+    with Writer.create(tmp_path, attributes=HEAD) as writer:
+        for key, rows in (("latent/a", values), ("latent/b", worse), ("latent/c", np.zeros_like(values))):
+            writer.append(key, rows, axes=("item", "dim"), coordinates={}, unit="1")
+    with recording.open(tmp_path) as found:
+        assert [found[key].not_finite for key in found] == [1, 2, 0]
+    said = [message for message in caplog.messages if "float16" in message]
+    assert said == [
+        "2 values of 'latent/b', and some of 1 other key, are infinite or NaN in float16, which ends at "
+        "65504; record them as float32, or look for what makes them so large."
+    ]
+
+
+def test_nothing_is_said_of_values_that_fp16_holds(tmp_path, rng, caplog):
+    record(tmp_path, rng).close()
+    with recording.open(tmp_path) as found:
+        assert found["latent/flow.3"].not_finite == 0
+        assert found["score/image"].not_finite is None  # float64
+    assert not caplog.messages

@@ -107,6 +107,29 @@ def test_indices_that_numpy_refuses_are_refused(folder):
             list(latent.chunks(0))
 
 
+@pytest.mark.parametrize(
+    "index", [slice(1, None), [3, 0], np.array([2, -1]), np.array([True, False] * 2)], ids=str
+)
+@pytest.mark.parametrize("pack", [False, True])
+def test_exact_values_are_those_before_the_scale(tmp_path, index, pack):
+    exact, scale = (
+        np.array([[1e-9, 2e-9], [3.0, 5.0], [1e7, -1e7], [0.5, 0.0]]),
+        2.0 ** np.array([40, 2, -9, 14]),
+    )
+    writer = Writer.create(tmp_path, attributes=HEAD)
+    stored = (exact * scale[:, None]).astype(np.float16)
+    writer.append("update/a", stored, axes=("step", "dim"), coordinates={"scale": scale}, unit="1")
+    writer.append("update/b", stored, axes=("step", "dim"), coordinates={}, unit="1")
+    text = np.array(["a", "b", "c", "d"])
+    writer.append("name/c", text, axes=("step",), coordinates={"scale": scale}, unit="")
+    writer.close(pack=pack)
+    with recording.open(tmp_path) as found:
+        np.testing.assert_allclose(found["update/a"].exact(index), exact[index], rtol=2**-10)
+        np.testing.assert_array_equal(found["update/b"].exact(index), stored[index])
+        assert found["update/a"].exact(index).dtype == found["update/b"].exact(index).dtype == np.float64
+        assert found["name/c"].exact(index).tolist() == text[index].tolist()
+
+
 def test_keys_come_in_natural_order_and_match_patterns(folder):
     with recording.open(folder) as found:
         assert found.keys() == ("latent/flow.2", "latent/flow.10", "log_det/flow.2", "name/text")

@@ -41,12 +41,30 @@ def test_a_recording_is_told_by_quantity_and_site(tmp_path, pack):
         "unit": "nats",
         "bytes": 12,
         "coordinates": {"item": "int64", "loss": "str"},
-    }
+    } | ({"not_finite": 0} if pack else {})
     assert found["value_bytes"] == 36
     assert found["bytes"] == sum(path.stat().st_size for path in (tmp_path / "mini-0").glob("*.h5"))
     json.dumps(found, allow_nan=False)
     assert any("values 36 B; " in line and "0 rows dropped" in line for line in lines(found))
     assert "    flow.0  [item 3 × dim 2]  float16  nats  by item, loss  12 B" in list(lines(found))
+
+
+def test_what_fp16_could_not_hold_is_told_by_key(tmp_path):
+    writer = Writer.create(tmp_path, attributes={"run_id": "r", "spec": None})
+    values = np.array([1, np.inf, -np.inf, np.nan], np.float16)
+    steps = {"step": np.arange(4)}
+    counts = {"scale": np.full(4, 2.0), "overflow": np.array([0, 3, 1, 0]), "underflow": np.zeros(4, int)}
+    writer.append("activation/a", values, axes=("step",), coordinates=steps, unit="1")
+    writer.append("update/b", values, axes=("step",), coordinates=steps | counts, unit="1")
+    writer.append("weight/c", values.astype(np.float32), axes=("step",), coordinates=steps, unit="1")
+    writer.close()
+    found = tree(tmp_path)
+    a, b, c = (group["children"][0] for group in found["children"])
+    assert a["not_finite"] == 3
+    assert (b["overflow"], b["underflow"], "not_finite" in b) == (3, 0, False)
+    assert not {"not_finite", "overflow", "underflow"} & c.keys()
+    told = "\n".join(lines(found))
+    assert "by step  3 not finite  8 B" in told and "underflow  up to 3 overflow a row  8 B" in told
 
 
 OVERHEAD = {
