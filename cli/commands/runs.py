@@ -74,7 +74,7 @@ def show(run: str, out: Path, as_json: bool) -> None:
         return
     spec = found.spec()
     click.echo(f"{found.path}: {spec.system}, tasks {spec.tasks}, seed {spec.seed}, {spec.epochs} epochs")
-    emit_table(("part", "value"), spec.parts.items())
+    emit_table(("part", "value"), found.parts().items())
     if summary is None:
         click.echo("not finished; give the same 'mechlab train' again to resume it")
         return

@@ -29,8 +29,8 @@ from mechlab.recording import Recording, reader
 from mechlab.runs.interventions import Asked, recording_hash
 from mechlab.specs import Item
 from mechlab.train.inputs import Inputs
+from mechlab.train.resolution import Plan
 from mechlab.train.scoring import BATCH
-from mechlab.train.session import Plan
 from mechlab.train.stage import Trainable, modules_of
 
 IMAGES = 64  # of a task's training normals, evenly spaced: what mean and resample are taken from

@@ -11,9 +11,9 @@ from mechlab.recording.writer import Writer
 from mechlab.specs import Item, RecordSpec, Split
 from mechlab.train.alteration import Alteration
 from mechlab.train.calibration import calibrated, scoring_of
+from mechlab.train.resolution import Plan
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import Around, Scores, score
-from mechlab.train.session import Plan
 from mechlab.train.stage import Trainable
 
 RAW = "image"  # the quantity that comes from the raw images and needs no model

@@ -22,7 +22,8 @@ from mechlab.specs import PlanEntry, RecordSpec
 from mechlab.train import evaluation
 from mechlab.train.alteration import COMPARABLE, Alteration
 from mechlab.train.devices import fabric
-from mechlab.train.session import Plan, Report, alteration_of, build, plan_of, restore, silent
+from mechlab.train.resolution import Plan, plan_of
+from mechlab.train.session import Report, alteration_of, build, restore, silent
 from mechlab.train.stage import Trainable, modules_of
 
 SHARE_OF_DISK = 0.9  # of the free disk that a recording may be expected to take

@@ -29,7 +29,7 @@ from mechlab.recording.reader import open as open_recording
 from mechlab.recording.writer import Writer
 from mechlab.specs import PlanEntry, RecordSpec
 from mechlab.train.loop import Step
-from mechlab.train.session import Plan
+from mechlab.train.resolution import Plan
 from mechlab.train.world import World
 
 OF_PARAMETERS = ("gradient", "update", "weight", "weight_delta")

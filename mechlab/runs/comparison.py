@@ -50,7 +50,7 @@ def _value(run: RunFolder, key: str) -> Any:  # noqa: ANN401 - a JSON value
             f"{item['class_name']}: {item['backbone']}, {item['weights'][:12]}"
             for item in document["features"]
         ]
-    return document["parts"].get(key.removeprefix("parts.")) if key.startswith("parts.") else document[key]
+    return run.parts().get(key.removeprefix("parts.")) if key.startswith("parts.") else document[key]
 
 
 def _declared(stages: tuple[StageFingerprint, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mechlab.errors import MechlabError, unknown
 from mechlab.files import read_json, write_json
+from mechlab.runs.parts import Parts, canonical, complete
 from mechlab.runs.request import TrainRequest
 from mechlab.specs import TrainSpec
 
@@ -26,8 +27,14 @@ class RunFolder:
 
     @classmethod
     def of(cls, out: Path, spec: TrainSpec) -> "RunFolder":
-        """Return the folder that belongs to a spec, whether it exists or not."""
-        return cls(out / f"{spec.system}-{spec.hash}")
+        """Return the folder that belongs to a spec, whether it exists or not.
+
+        A run of the same spec that bears the name of an earlier way to hash is that run.
+        """
+        named = cls(out / f"{spec.system}-{spec.hash}")
+        if (named.path / "run.json").exists():
+            return named
+        return next((run for run in runs(out) if run.is_of(spec)), named)
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -36,14 +43,25 @@ class RunFolder:
         run.document()
         return run
 
-    def create(self, spec: TrainSpec, *, request: TrainRequest, provenance: dict[str, Any]) -> None:
-        """Write `run.json` unless it is there."""
+    def is_of(self, spec: TrainSpec) -> bool:
+        """Whether the run was trained as a spec says; one that cannot be read was not."""
+        try:
+            document = self.document()["spec"]
+            return document["system"] == spec.system and canonical(TrainSpec(**document)) == spec
+        except (MechlabError, KeyError, TypeError, ValueError, OSError):
+            return False
+
+    def create(
+        self, spec: TrainSpec, *, parts: Parts, request: TrainRequest, provenance: dict[str, Any]
+    ) -> None:
+        """Write `run.json` unless it is there; `parts` are complete, the spec's need not be."""
         if not (self.path / "run.json").exists():
             document = {
                 "kind": KIND,
                 "version": VERSION,
                 "hash": spec.hash,
                 "spec": spec.model_dump(mode="json"),
+                "parts": dict(parts),
             }
             write_json(
                 self.path / "run.json", document | {"request": request.document(), "provenance": provenance}
@@ -73,8 +91,12 @@ class RunFolder:
         return self.path.name
 
     def spec(self) -> TrainSpec:
-        """Return what was trained."""
-        return TrainSpec.model_validate(self.document()["spec"])
+        """Return what was trained, in the words of today."""
+        return canonical(TrainSpec.model_validate(self.document()["spec"]))
+
+    def parts(self) -> dict[str, Any]:
+        """Return all parts of the training, also those that the spec leaves out at their default."""
+        return complete(self.spec()) | self.document().get("parts", {})
 
     def request(self) -> TrainRequest:
         """Return what was asked."""

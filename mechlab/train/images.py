@@ -22,9 +22,10 @@ from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import validated
 from mechlab.train.calibration import scoring_of
 from mechlab.train.devices import fabric
+from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import score
-from mechlab.train.session import Plan, Report, plan_of, restore, silent
+from mechlab.train.session import Report, restore, silent
 
 COLUMNS = ("image", "score", "threshold", "anomalous", "task", "classes")
 

@@ -6,7 +6,6 @@ On several devices this process makes the features and starts one process a rank
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -22,15 +21,15 @@ from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.interventions import NOTHING, Asked
 from mechlab.runs.request import TrainRequest
-from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
-from mechlab.specs import EvalSpec, TrainSpec, validated
+from mechlab.runs.settings import EvaluationSettings
+from mechlab.specs import EvalSpec, validated
 from mechlab.train import determinism, evaluation, scopes
 from mechlab.train.alteration import UNALTERED, Alteration
 from mechlab.train.checkpoint import load_weights
 from mechlab.train.devices import accelerator, fabric
-from mechlab.train.inputs import Inputs
 from mechlab.train.launch import launch
 from mechlab.train.matrix import accuracy_matrix, forgetting, scores_identical
+from mechlab.train.resolution import Plan, plan_of, resolve
 from mechlab.train.stage import Trainable, modules_of
 from mechlab.train.tasks import TaskTraining
 from mechlab.train.world import ALONE, World, meet
@@ -40,63 +39,6 @@ Report = Callable[[str], None]
 
 def silent(_: str) -> None:
     """Report nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A request made definite: the spec, its inputs, and how its scores are read."""
-
-    request: TrainRequest
-    spec: TrainSpec
-    inputs: Inputs
-    parts: dict[str, Any]  # the system's complete configuration
-    evaluation: EvaluationSettings
-    run: RunFolder
-
-
-def resolve(request: TrainRequest) -> Plan:
-    """Make a request definite without training: preset, settings, data, features' specs.
-
-    Raises:
-        MechlabError: an unknown system, preset, key, data set, class, backbone or weight file.
-    """
-    preset = systems.preset(request.system, request.preset)
-    kind = systems.load(systems.catalog(request.system).CONFIG)
-    inputs_set, parts_set, evaluation_set = split(asked(request), parts=kind)
-    settings = validated(InputSettings, dict(preset.inputs) | inputs_set, what="input")
-    config = validated(kind, dict(preset.parts) | parts_set, what=request.system)
-    scored_as = merged(
-        merged(EvaluationSettings().model_dump(), preset.evaluation), evaluation_set, allow=request.allow
-    )
-    scored = validated(EvaluationSettings, scored_as, what="evaluation")
-    inputs = Inputs.open(request, image_size=settings.image_size, dim=settings.dim, holdout=settings.holdout)
-    Smoothing.read(scored.sigma).refuse_strangers(name for task in inputs.tasks for name in task)
-    parts = config.model_dump(mode="json")
-    refuse_unused(parts_set, parts=parts, needs=systems.catalog(request.system).NEEDS)
-    kept = {key: value for key, value in parts.items() if key not in {"epochs", "batch_size"}}
-    spec = TrainSpec(
-        system=request.system,
-        parts=kept | {"holdout": settings.holdout},
-        tasks=inputs.tasks,
-        features=tuple(inputs.spec(name, "train") for task in inputs.tasks for name in task),
-        seed=request.seed,
-        epochs=parts["epochs"],
-        batch_size=parts["batch_size"],
-        world_size=request.devices,
-        interventions=tuple(f"freeze:{pattern}" for pattern in request.freeze),
-    )
-    run = RunFolder.of(request.out, spec)
-    return Plan(request=request, spec=spec, inputs=inputs, parts=parts, evaluation=scored, run=run)
-
-
-def asked(request: TrainRequest) -> dict[str, Any]:
-    """Return the settings of a request; a key that is given twice, by option and by --set, is refused."""
-    options = {name: getattr(request, name) for name in ("epochs", "batch_size", "image_size", "dim")}
-    given = {name: value for name, value in options.items() if value is not None}
-    twice = sorted(given.keys() & request.settings.keys())
-    if twice:
-        raise MechlabError(f"'{twice[0]}' is given as an option and by --set; give it once.")
-    return dict(request.settings) | given
 
 
 def build(plan: Plan, *, tasks: int) -> Trainable:
@@ -148,7 +90,7 @@ def _train(plan: Plan, world: World, *, device: torch.device, begun: float, repo
     with lock(run.path / "lock", wait=False, what="run") if is_first else nullcontext():
         if is_first:
             sweep_parts(run.path)
-            run.create(plan.spec, request=plan.request, provenance=determinism.provenance())
+            run.create(plan.spec, parts=plan.parts, request=plan.request, provenance=determinism.provenance())
         meet(world)  # the others look for checkpoints in a folder that is swept
         stages = _train_tasks(plan, world, device=device, report=report)
         if is_first:
@@ -231,18 +173,6 @@ def alteration_of(plan: Plan, system: Trainable, asked: Asked, *, stage: int) ->
     found = import_module("mechlab.instrument.intervening").intervening(plan, system, asked, stage=stage)
     assert isinstance(found, Alteration)
     return found
-
-
-def plan_of(run: RunFolder) -> Plan:
-    """Return the plan of a run on disk; images or weights that have changed since are refused."""
-    plan = resolve(replace(run.request(), out=run.path.parent))
-    if plan.spec.hash != run.spec().hash:
-        keys = ", ".join(fingerprint.differing_keys(run.spec(), plan.spec))
-        raise MechlabError(
-            f"run '{run.path}' was trained on something else than is there now (different: {keys}); "
-            "give it the images and weights it was trained with, or train it again."
-        )
-    return plan
 
 
 def restore(plan: Plan, *, checkpoint: int, device: torch.device) -> Trainable:

@@ -2,10 +2,11 @@
 
 from mechlab.systems import Entry
 from reproductions.moleflow.config import NEEDS
+from reproductions.moleflow.founding import FOUNDING
 from reproductions.moleflow.parts import MODEL_PARTS, ROOM, part
 from reproductions.moleflow.presets import PRESETS
 
-__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
+__all__ = ["CONFIG", "FOUNDING", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
 
 CONFIG = f"{ROOM}.config:MoLEFlowConfig"
 
