@@ -22,6 +22,7 @@ ORDER = (
     "inspect",
     "diff",
     "runs",
+    "sweep",
     "doctor",
     "demo",
 )

@@ -17,13 +17,17 @@ class Job:
     name: str
     request: dict[str, Any]  # TrainRequest.document()
     record: Sequence[dict[str, Any]] = field(default_factory=tuple)  # Recorded documents
+    evaluate: Sequence[dict[str, Any]] = field(default_factory=tuple)  # changes to the run's evaluation
+
+    def document(self) -> dict[str, Any]:
+        """Return what a worker reads."""
+        asked = {"request": self.request, "record": list(self.record)}
+        return asked | ({"evaluate": list(self.evaluate)} if self.evaluate else {})
 
     @property
     def hash(self) -> str:
-        """SHA-256 of request and recordings, 12 hex digits; folders count, so that files are found."""
-        return sha256_bytes(canonical_json({"request": self.request, "record": list(self.record)}).encode())[
-            :12
-        ]
+        """SHA-256 of what a worker reads, 12 hex digits; folders count, so that files are found."""
+        return sha256_bytes(canonical_json(self.document()).encode())[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The local executor: N capped worker processes, finished jobs skipped, a failure told in one sentence."""
+"""The local executor: N capped worker processes, finished jobs skipped, a failure told in one sentence.
+
+A job that fails does not stop the others; it is told when all have ended. Workers end with this process.
+"""
 
 import os
 import subprocess
@@ -22,6 +25,7 @@ class _Running:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     answer: Path
+    began: float
 
 
 def run(
@@ -30,7 +34,7 @@ def run(
     """Run what the ledger in `folder` does not hold as finished; return one result a job, in order.
 
     Raises:
-        MechlabError: a job failed; its log is named, and the jobs that had finished stay finished.
+        MechlabError: a job failed; its log is named, and the jobs that have finished stay finished.
     """
     if processes < 1:
         raise MechlabError(f"{processes} processes were asked for; give at least 1.")
@@ -40,6 +44,8 @@ def run(
     report(f"{len(jobs)} runs: {len(results)} already done, {len(waiting)} to do, {processes} at a time")
     threads = max(1, (os.cpu_count() or 1) // min(processes, max(1, len(waiting))))
     running: list[_Running] = []
+    failures: list[MechlabError] = []
+    seconds: list[float] = []
     try:
         while waiting or running:
             while waiting and len(running) < processes:
@@ -47,30 +53,58 @@ def run(
             time.sleep(POLL_SECONDS)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
-                results[one.job.hash] = _collect(one, ledger)
-                report(f"  {one.job.name}: done ({len(jobs) - len(waiting) - len(running)}/{len(jobs)})")
+                try:
+                    results[one.job.hash] = _collect(one, ledger)
+                except MechlabError as failure:
+                    failures.append(failure)
+                    report(f"  {failure}")
+                    continue
+                seconds.append(time.monotonic() - one.began)
+                left = remaining(seconds, waiting=len(waiting), running=len(running), processes=processes)
+                report(
+                    f"  {one.job.name}: done in {duration(seconds[-1])} ({len(results)}/{len(jobs)}){left}"
+                )
     finally:
         for one in running:
             one.process.terminate()
         for one in running:
             one.process.wait()
-            one.log.close()
+            _close(one)
+    if failures:
+        more = f" And {len(failures) - 1} more failed." if len(failures) > 1 else ""
+        raise MechlabError(f"{failures[0]}{more}")
     return [results[job.hash] for job in jobs]
+
+
+def remaining(seconds: Sequence[float], *, waiting: int, running: int, processes: int) -> str:
+    """Return how long the rest takes if it goes on like this; jobs that run are taken as half done."""
+    if not waiting and not running:
+        return ""
+    mean = sum(seconds) / len(seconds)
+    return f"; about {duration(mean * (waiting + running / 2) / min(processes, waiting + running))} left"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person reads them."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _start(job: Job, folder: Path, ledger: Ledger, *, threads: int) -> _Running:
     asked, answer = folder / "jobs" / f"{job.hash}.json", folder / "jobs" / f"{job.hash}.result.json"
     request = {"threads": threads} | {key: value for key, value in job.request.items() if value is not None}
-    write_json(asked, {"request": request, "record": list(job.record)})
+    write_json(asked, job.document() | {"request": request})
     ledger.append(job, "started")
     log = (folder / "jobs" / f"{job.hash}.log").open("wb")
     command = [sys.executable, "-m", "mechlab.sweep.worker", str(asked), str(answer)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    return _Running(job, subprocess.Popen(command, stdout=log, stderr=log, env=environment), log, answer)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment)
+    return _Running(job, process, log, answer, time.monotonic())
 
 
 def _collect(one: _Running, ledger: Ledger) -> dict[str, Any]:
-    one.log.close()
+    _close(one)
     if one.process.returncode == 0:
         result = dict(read_json(one.answer))
         ledger.append(one.job, "finished", result=result)
@@ -78,3 +112,9 @@ def _collect(one: _Running, ledger: Ledger) -> dict[str, Any]:
     ledger.append(one.job, "failed")
     lines = Path(one.log.name).read_text(errors="replace").strip().splitlines() or ["no message"]
     raise MechlabError(f"run '{one.job.name}' failed: {lines[-1]} (its log is '{one.log.name}').")
+
+
+def _close(one: _Running) -> None:
+    one.log.close()
+    assert one.process.stdin is not None
+    one.process.stdin.close()

@@ -1,0 +1,127 @@
+"""What each arm of a sweep is, resolved without torch; it differs in what it claims, and in nothing else.
+
+Source: inventory O2 (an ablation arm differs from its parent in one key, else comparing lists the
+confounders); inventory notes, "Combinations to refuse".
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import JsonValue
+
+from mechlab import systems
+from mechlab.errors import MechlabError
+from mechlab.runs.aggregation_keys import merged
+from mechlab.runs.request import TrainRequest
+from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
+from mechlab.runs.words import weights_of
+from mechlab.specs import validated
+from mechlab.sweep.file import ArmWords, Sweep
+
+_OPTIONS = ("epochs", "batch_size", "image_size", "dim")  # words that are also keys of --set
+_STREAM = ("system", "data", "tasks", "stream", "order", "backbone", "layers", "freeze")
+_HIDDEN = ("allowed",)  # a mark, no setting
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a sweep trains and writes; nothing here can move a number."""
+
+    root: Path | None = None
+    weights: Path | str | None = None
+    out: Path = Path("runs")
+    cache: Path = Path("cache")
+    studies: Path = Path("studies")
+    processes: int = 2
+    device: str = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One arm, definite: its training without what only evaluates, its evaluation, and every key it has."""
+
+    name: str
+    against: str | None  # None: the parent itself
+    differs: tuple[str, ...]  # keys in which it differs from there
+    request: TrainRequest
+    evaluation: dict[str, JsonValue]  # changes to the preset's evaluation
+    keys: dict[str, Any]  # data, stream, inputs, parts and evaluation, complete
+
+
+def resolved(sweep: Sweep, *, place: Place) -> tuple[Arm, ...]:
+    """Return the arms of a sweep, each checked against the arm that it names.
+
+    Raises:
+        MechlabError: a word, key or value that `mechlab train` would refuse, a claim that does not hold, or
+            an arm that differs in nothing.
+    """
+    arms: dict[str, Arm] = {}
+    for words in sweep.arms:
+        try:
+            arms[words.name] = _resolved(words, place)
+        except MechlabError as fault:
+            raise MechlabError(f"arm '{words.name}' of sweep '{sweep.name}': {fault}") from fault
+    found = []
+    for words in sweep.arms:
+        arm, against = arms[words.name], words.against
+        if against is not None:
+            differs = differing(arms[against].keys, arm.keys)
+            _refuse_false_claim(sweep.name, words, against, differs)
+            arm = replace(arm, against=against, differs=differs)
+        found.append(arm)
+    return tuple(found)
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> tuple[str, ...]:
+    """Return the keys in which two arms differ, sorted."""
+    return tuple(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)))
+
+
+def _refuse_false_claim(sweep: str, words: ArmWords, against: str, differs: tuple[str, ...]) -> None:
+    if not differs:
+        raise MechlabError(
+            f"arm '{words.name}' of sweep '{sweep}' is arm '{against}' again: no key differs; "
+            "change or drop it."
+        )
+    if words.claims is not None and set(words.claims) != set(differs):
+        raise MechlabError(
+            f"arm '{words.name}' of sweep '{sweep}' claims to differ from '{against}' in "
+            f"{', '.join(words.claims)}, and differs in {', '.join(differs)}; "
+            "correct its claims or its words."
+        )
+
+
+def _resolved(arm: ArmWords, place: Place) -> Arm:
+    words = dict(arm.words)
+    settings = dict(words.pop("settings", {}))
+    options = {name: words[name] for name in _OPTIONS if words.get(name) is not None}
+    if twice := sorted(settings.keys() & options.keys()):
+        raise MechlabError(f"'{twice[0]}' is given as a word and in settings; give it once.")
+    base = TrainRequest.read(words)
+    preset = systems.preset(base.system, base.preset)
+    kind = systems.load(systems.catalog(base.system).CONFIG)
+    inputs_set, parts_set, evaluation_set = split(settings | options, parts=kind)
+    inputs = validated(InputSettings, dict(preset.inputs) | inputs_set, what="input")
+    parts = validated(kind, dict(preset.parts) | parts_set, what=base.system).model_dump(mode="json")
+    refuse_unused(parts_set, parts=parts, needs=systems.catalog(base.system).NEEDS)
+    start = merged(EvaluationSettings().model_dump(), preset.evaluation)
+    scored = validated(
+        EvaluationSettings, merged(start, evaluation_set, allow=base.allow), what="evaluation"
+    ).model_dump(mode="json")
+    request = replace(
+        base,
+        settings={key: value for key, value in settings.items() if key in inputs_set | parts_set},
+        allow=(),
+        root=place.root,
+        weights=place.weights or weights_of(base.backbone),
+        device=place.device,
+        out=place.out,
+        cache=place.cache,
+    )
+    stream = {name: getattr(base, name) for name in _STREAM}
+    keys = stream | inputs.model_dump() | parts | {key: scored[key] for key in scored if key not in _HIDDEN}
+    changed = {key: value for key, value in scored.items() if value != start.get(key) and key not in _HIDDEN}
+    if "aggregation" in changed:
+        changed.setdefault("aggregation_value", scored["aggregation_value"])
+    return Arm(name=arm.name, against=None, differs=(), request=request, evaluation=changed, keys=keys)

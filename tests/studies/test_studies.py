@@ -1,0 +1,29 @@
+"""Every shipped study: each arm of each size is a training, and differs in what it claims."""
+
+import pytest
+
+from mechlab.sweep.arms import Place, resolved
+from mechlab.sweep.file import read, shipped, sweep_of
+from mechlab.sweep.jobs import cells, jobs
+
+STUDIES = shipped()
+SIZES = [(name, size) for name, path in STUDIES.items() for size in read(path).sizes]
+
+
+@pytest.mark.parametrize(("name", "size"), SIZES)
+def test_every_arm_is_a_training_and_differs_in_what_it_claims(name, size):
+    sweep = sweep_of(read(STUDIES[name]), size=size)
+    arms = resolved(sweep, place=Place())
+    assert arms[0].differs == ()
+    assert all(arm.differs for arm in arms[1:])
+    assert len({str(sorted(arm.keys.items(), key=str)) for arm in arms}) == len(arms)
+    assert jobs(cells(arms, seeds=sweep.seeds))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_is_named_for_its_file_and_has_both_sizes(name):
+    document = read(STUDIES[name])
+    assert document.name == name
+    assert {"reduced", "full"} <= document.sizes.keys()
+    assert document.question.strip().endswith((".", "?"))
+    assert document.source
