@@ -14,27 +14,17 @@ from cli.console import (
     quiet_option,
     reporter,
 )
+from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
 
 
-@click.command(name="record")
+@click.command(name="record", cls=PlanCommand)
 @click.argument("run")
 @click.option(
     "--plan",
     type=click.Path(path_type=Path),
     help="YAML list of {site, quantity, ...}: docs/instrument.md.",
 )
-@click.option(
-    "--site", "sites", multiple=True, help="Pattern of places, e.g. 'flow.*.log_det'; needs --quantity."
-)
-@click.option("--quantity", "quantities", multiple=True, help="One a --site; see 'mechlab list quantities'.")
-@click.option("--every", type=click.IntRange(1), default=1, show_default=True, help="Every n-th image.")
-@click.option("--first", type=click.IntRange(1), help="Only the first images of a class.")
-@click.option("--at", type=click.IntRange(0), multiple=True, help="Only these images of a class, from 0.")
-@click.option("--log-spaced", type=click.IntRange(1), help="Images a doubling: 0, 1, 2, 4, ... for 1.")
-@click.option("--reduction", help="norm, moments, covariance, quantiles, subsample:N, sum or total.")
-@click.option(
-    "--dtype", type=click.Choice(["float16", "float32", "float64"]), default="float32", show_default=True
-)
+@plan_options
 @click.option(
     "--checkpoint",
     "stages",
@@ -58,14 +48,16 @@ def command(run: str, out: Path, as_json: bool, quiet: bool, **words: Any) -> No
     \b
     Example:
         mechlab record runs/moleflow-0a1b2c3d4e5f --site latent --quantity latent --limit 4
-        mechlab record runs/moleflow-0a1b2c3d4e5f --site latent --quantity latent --reduction subsample:16
+        mechlab record runs/moleflow-0a1b2c3d4e5f --dtype float16 \\
+            --site latent --quantity latent --reduction subsample:16 --first 8 \\
+            --site 'flow.*.log_det' --quantity log_det --every 4
     """
     from mechlab.instrument.session import record_run
     from mechlab.runs.folder import find
     from mechlab.runs.interventions import asked
     from mechlab.study.plan import recorded_of
 
-    words["at"] = words["at"] or None
+    words["plan"] = one_plan(words["plan"], plan_entries(words), option="--plan")
     changes = asked(**{name: words.pop(name) for name in ("ablate", "swap", "patch")})
     found = record_run(find(run, out).path, recorded_of(words) | changes.document(), report=reporter(quiet))
     if as_json:

@@ -7,9 +7,10 @@ import click
 from click.core import ParameterSource
 
 from cli.console import cache_option, emit_json, emit_metrics, json_option, out_option, quiet_option, reporter
+from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
 
 
-@click.command(name="train")
+@click.command(name="train", cls=PlanCommand)
 @click.argument("system")
 @click.option(
     "--preset", default="mini", show_default=True, help="List of parts; see 'mechlab list presets'."
@@ -44,8 +45,10 @@ from cli.console import cache_option, emit_json, emit_metrics, json_option, out_
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the preset.")
 @click.option(
-    "--record", type=click.Path(path_type=Path), help="Recording plan (YAML) followed during training."
-)
+    "--record", type=click.Path(path_type=Path),
+    help="Recording plan (YAML) followed during training; or give its sites here.",
+)  # fmt: skip
+@plan_options
 @click.option(
     "--record-fault", type=click.Choice(["stop", "go-on"]),
     help="When the recording's disk is full: stop (default), or train on without recording.",
@@ -71,12 +74,15 @@ def command(as_json: bool, quiet: bool, config: Path | None, **words: Any) -> No
     \b
     Example:
         mechlab train moleflow --preset reduced --tasks gear --epochs 2
+        mechlab train moleflow --tasks gear --site latent --quantity latent --every 10 --dtype float16
     """
     from mechlab.runs.words import request_of
     from mechlab.train.session import train
 
     source = click.get_current_context().get_parameter_source
+    words["record"] = one_plan(words.pop("record"), plan_entries(words), option="--record")
     given = {name for name in words if source(name) is not ParameterSource.DEFAULT}
+    given |= {"record"} if words["record"] else set()
     summary = train(request_of(words, config=config, given=given), report=reporter(quiet))
     if as_json:
         emit_json(summary)

@@ -34,6 +34,8 @@ def _from_yaml(path: Path) -> list[Any]:
         value = yaml.safe_load(path.read_text())
     except FileNotFoundError as fault:
         raise MechlabError(f"the plan '{path}' does not exist; give the path of a YAML file.") from fault
+    except OSError as fault:
+        raise MechlabError(f"the plan '{path}' is unreadable: {fault.strerror}; give a YAML file.") from fault
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
         reason = " ".join(str(fault).split())
         raise MechlabError(f"the plan '{path}' is not valid YAML ({reason}); correct that line.") from fault

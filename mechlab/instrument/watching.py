@@ -163,8 +163,10 @@ def watched(plan: Plan) -> dict[str, Any]:
 def refuse_unrecorded(plan: Plan) -> None:
     """Refuse to read a finished run as if it had followed a recording plan that it did not follow."""
     if not folder_of(plan).exists():
+        asked = plan.request.record
+        name = f"the plan '{asked}'" if isinstance(asked, Path) else "this plan"
         raise MechlabError(
-            f"run '{plan.run.path}' is already trained and did not follow the plan '{plan.request.record}'; "
+            f"run '{plan.run.path}' is already trained and did not follow {name}; "
             "record its checkpoints with 'mechlab record', or train into another --out."
         )
 

@@ -34,10 +34,13 @@ class TrainRequest:
     epochs: int | None = None
     batch_size: int | None = None
     settings: dict[str, JsonValue] = field(default_factory=dict)
-    record: Path | None = None  # a recording plan that is followed during training
+    record: Path | tuple[dict[str, JsonValue], ...] | None = (
+        None  # plan, or its entries, followed in training
+    )
     record_fault: OnFault | None = None  # when the recording's disk fails; None: stop
     freeze: tuple[str, ...] = ()  # patterns of parameters that do not move
     allow: tuple[str, ...] = ()  # names of what would be refused and shall pass; the result is marked
+    name: str | None = None  # the user's own, for tables; must not contradict the settings
     device: str = "auto"
     devices: int = 1
     threads: int | None = None
@@ -59,7 +62,8 @@ class TrainRequest:
             raise unknown("key of a training request", surplus[0], known)
         values = dict(document)
         for name in {"root", "record", "out", "cache"} & values.keys():
-            values[name] = None if values[name] is None else Path(values[name])
+            is_plan = isinstance(values[name], list | tuple)  # of `record` alone: its entries themselves
+            values[name] = tuple(values[name]) if is_plan else _path(values[name])
         weights = values.get("weights")
         if weights is not None and weights != "embedded" and not str(weights).startswith("random-"):
             values["weights"] = Path(weights)
@@ -71,13 +75,17 @@ class TrainRequest:
         return cls(**values)
 
 
-def _check_fault(word: object, *, record: Path | None) -> None:
+def _path(value: Path | str | None) -> Path | None:
+    return None if value is None else Path(value)
+
+
+def _check_fault(word: object, *, record: object) -> None:
     if word is not None and word not in get_args(OnFault):
         raise unknown("answer to a fault of the recording", str(word), get_args(OnFault))
     if word is not None and record is None:
         raise MechlabError(
-            f"--record-fault {word} was given without --record, so nothing reads it; give --record PLAN as "
-            "well, or leave it out."
+            f"--record-fault {word} was given without --record, so nothing reads it; give --record PLAN (or "
+            "--site) as well, or leave it out."
         )
 
 

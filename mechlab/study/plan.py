@@ -5,16 +5,15 @@ Source: design notes, "Study".
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import JsonValue
 
 from mechlab.errors import MechlabError
 from mechlab.files import canonical_json, sha256_bytes
+from mechlab.instrument.plan import read_plan
 from mechlab.result import Replication, plain
-from mechlab.specs import PlanEntry, validated
+from mechlab.specs import PlanEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,31 +65,16 @@ class Study:
         return sha256_bytes(canonical_json(self.document()).encode())[:12]
 
 
-ENTRY_WORDS = ("every", "first", "at", "log_spaced", "dtype", "reduction")
-
-
 def recorded_of(words: Mapping[str, Any]) -> dict[str, Any]:
     """Return the document of a recording from the words of `mechlab record`.
 
     Raises:
-        MechlabError: neither or both of a plan and sites, or not one quantity a site.
+        MechlabError: no plan, or one that cannot be.
     """
-    sites, quantities = words["sites"], words["quantities"]
-    if (words["plan"] is None) == (not sites):
+    if words["plan"] is None:
         raise MechlabError("give either --plan FILE or --site PATTERN with --quantity NAME.")
-    if len(sites) != len(quantities):
-        raise MechlabError(
-            f"{len(sites)} sites and {len(quantities)} quantities were given; give one a site."
-        )
-    if words["plan"] is not None:
-        entries = read_list(words["plan"])
-    else:
-        shared = {name: words[name] for name in ENTRY_WORDS if words.get(name) is not None}
-        pairs = zip(sites, quantities, strict=True)
-        entries = [{"site": site, "quantity": quantity} | shared for site, quantity in pairs]
-    plan = tuple(validated(PlanEntry, entry, what="plan") for entry in entries)
     recorded = Recorded(
-        plan=plan,
+        plan=read_plan(words["plan"]),
         stages=tuple(words["stages"]) or None,
         split=words["split"],
         adapters=tuple(words["adapters"]),
@@ -99,21 +83,6 @@ def recorded_of(words: Mapping[str, Any]) -> dict[str, Any]:
         limit=words["limit"],
     )
     return document_of(recorded)
-
-
-def read_list(path: Path) -> list[dict[str, Any]]:
-    """Read a YAML list of plan entries safely."""
-    try:
-        value = yaml.safe_load(path.read_text())
-    except FileNotFoundError as fault:
-        raise MechlabError(f"'{path}' does not exist; give the path of a recording plan.") from fault
-    except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise MechlabError(f"'{path}' is not valid YAML: {' '.join(str(fault).split())}.") from fault
-    if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
-        raise MechlabError(
-            f"'{path}' is no recording plan; write a list of entries: - {{site: ..., quantity: ...}}."
-        )
-    return value
 
 
 def document_of(recorded: Recorded) -> dict[str, Any]:

@@ -194,7 +194,8 @@ def test_a_plan_may_come_from_a_file(mechlab, small_run, tmp_path):
     assert "float16" in out and "latent" in out
 
 
-def test_a_training_can_be_recorded_as_it_runs(mechlab, pictures, tmp_path):
+@pytest.mark.parametrize("way", [0, 1], ids=["file", "options"])
+def test_a_training_can_be_recorded_as_it_runs(mechlab, pictures, tmp_path, way):
     from mechlab.recording import reader
 
     (tmp_path / "plan.yaml").write_text(
@@ -222,11 +223,14 @@ def test_a_training_can_be_recorded_as_it_runs(mechlab, pictures, tmp_path):
         6,
         "--threads",
         1,
-        "--record",
-        "plan.yaml",
         "--json",
     )
-    status, out, err = mechlab(*words)
+    plans = [
+        ("--record", "plan.yaml"),
+        ("--site", "latent", "--quantity", "latent", "--every", 4, "--dtype", "float16", "--site",
+         "flow.0.*", "--quantity", "gradient", "--reduction", "norm"),
+    ]  # fmt: skip
+    status, out, err = mechlab(*words, *plans[way])
     assert status == 0, err
     run = tmp_path / json.loads(out)["path"]
     with reader.open(next((run / "recordings").glob("*"))) as recording:

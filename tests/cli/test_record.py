@@ -87,3 +87,62 @@ def test_an_option_out_of_its_range_is_a_fault_of_usage(mechlab, small_run, word
     status, out, err = mechlab("record", small_run.path, *LATENT, *words)
     assert (status, out) == (2, "")
     assert "Error: " in err
+
+
+def test_each_site_has_its_own_schedule_reduction_and_precision(mechlab, small_run):
+    words = ("--every", 4, "--dtype", "float64", *LATENT, "--first", 3, "--at", 0, "--at", 2)
+    more = ("--site", "flow.*.log_det", "--quantity", "log_det", "--reduction", "sum")
+    norms = ("--dtype", "float16", "--site", "adapted", "--quantity", "activation", "--reduction", "norm")
+    with record(mechlab, small_run, *words, *norms[2:], "--dtype", "float16", *more) as found:
+        table = found.items
+        first = [row for row, item in enumerate(table) if item.class_name == "bolt"]
+
+        def chosen(key):
+            return [first.index(item) for item in found[key].coordinates["item"] if item in first]
+
+        assert (chosen("latent/latent"), found["latent/latent"].dtype) == ([0, 2], np.float64)
+        norm = found["activation_norm/adapted"]
+        assert (chosen("activation_norm/adapted"), norm.dtype) == ([0, 4], np.float16)
+        sums = found.keys("log_det_sum/*")
+        assert len(sums) > 1 and all(chosen(key) == [0, 4] for key in sums)
+
+
+def test_options_and_a_file_give_the_same_recording(mechlab, small_run, tmp_path):
+    (tmp_path / "plan.yaml").write_text(
+        "- {site: latent, quantity: latent, every: 3}\n"
+        "- {site: adapted, quantity: activation, reduction: norm, dtype: float16}\n"
+    )
+    words = (*LATENT, "--every", 3)
+    words += ("--site", "adapted", "--quantity", "activation", "--reduction", "norm", "--dtype", "float16")
+    told = [
+        json.loads(mechlab("record", small_run.path, *way, "--json")[1])["recording"]
+        for way in (words, ("--plan", "plan.yaml"))
+    ]
+    assert told[0] == told[1]
+
+
+PLAN = ("--plan", "plan.yaml")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        pytest.param((*LATENT, "--every", 2, "--every", 3),
+                     "--every 2 and --every 3 were both given for 'latent'; give one after each", id="twice"),
+        pytest.param(("--dtype", "float16", "--dtype", "float64", *LATENT),
+                     "--dtype float16 and --dtype float64 were both given for all sites", id="all twice"),
+        pytest.param((*PLAN, "--log-spaced", 2),
+                     "--log-spaced was given without --site, so nothing reads it", id="beside a file"),
+        pytest.param((*PLAN, *LATENT), "--plan plan.yaml and --site 'latent' were both given", id="both"),
+        pytest.param((*LATENT, "--site", "adapted"), "2 sites and 1 quantities were given", id="a quantity"),
+        pytest.param(("--plan", "."), "the plan '.' is unreadable: Is a directory", id="a folder"),
+        pytest.param(("--at", 3, *LATENT, "--every", 2, "--at", 1), "has both at and every", id="schedules"),
+    ],
+)  # fmt: skip
+def test_an_option_that_nothing_reads_is_one_sentence(mechlab, small_run, tmp_path, words, message):
+    (tmp_path / "plan.yaml").write_text("- {site: latent, quantity: latent}\n")
+    before = sorted(small_run.recordings())
+    status, out, err = mechlab("record", small_run.path, *words)
+    assert (status, out) == (1, "")
+    assert message in err and err.count("Error:") == 1
+    assert sorted(small_run.recordings()) == before

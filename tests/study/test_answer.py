@@ -85,13 +85,14 @@ def test_a_preview_runs_nothing(tmp_path):
 
 
 def words(**changed):
-    plain = {"sites": (), "quantities": (), "plan": None, "every": 1, "dtype": "float32", "stages": ()}
+    plain = {"plan": None, "stages": ()}
     more = {"split": "test", "adapters": (), "losses": (), "normal_only": False, "limit": None}
     return plain | more | changed
 
 
-def test_sites_and_quantities_become_a_plan():
-    found = recorded_of(words(sites=("a", "b"), quantities=("latent", "log_det"), stages=(1,)))
+def test_entries_become_a_plan():
+    entries = [{"site": "a", "quantity": "latent"}, {"site": "b", "quantity": "log_det"}]
+    found = recorded_of(words(plan=entries, stages=(1,)))
     assert [(entry["site"], entry["quantity"]) for entry in found["plan"]] == [
         ("a", "latent"),
         ("b", "log_det"),
@@ -100,7 +101,7 @@ def test_sites_and_quantities_become_a_plan():
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"), [("a: 1", "is no recording plan"), ("- {sit: a}", "Did you mean 'site'")]
+    ("text", "sentence"), [("a: 1", "holds a dict; write a list"), ("- {sit: a}", "Did you mean 'site'")]
 )
 def test_a_wrong_plan_file_is_one_sentence(tmp_path, text, sentence):
     (tmp_path / "plan.yaml").write_text(text)
