@@ -7,8 +7,8 @@ Source: design notes, "Training knows observers".
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, field, replace
+from typing import Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from mechlab.errors import MechlabError
-from mechlab.train.determinism import order
-from mechlab.train.stage import Stage, Trainable, modules_of
+from mechlab.train.drawn import DrawnBatches
+from mechlab.train.phases import batches, held, settle, turn
+from mechlab.train.stage import Loss, Moment, Stage, Timed, Trainable, Viewing, modules_of
+from mechlab.train.view import View
 from mechlab.train.world import ALONE, World, batch_loss, share, sum_gradients
 
 
@@ -31,8 +33,9 @@ class Step:
     items: Int[np.ndarray, " item"]  # indices into the task's training features; on a rank, of its share
     loss: float = math.nan  # of the whole batch, nats a patch; known after the step
     terms: dict[str, float] = field(default_factory=dict)
-    learning_rate: float = math.nan
+    learning_rate: float = math.nan  # of the first group that moves
     gradient_norm: float = math.nan
+    phase: int = 0  # of the stage
 
 
 @runtime_checkable
@@ -59,24 +62,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     losses: tuple[float, ...] = ()
-
-
-def rate(stage: Stage, *, step: int, steps_an_epoch: int) -> float:
-    """Return the learning rate of a step as a fraction of the group's: linear warm-up, then cosine."""
-    warm, total = stage.warmup_epochs * steps_an_epoch, stage.epochs * steps_an_epoch
-    if step < warm:
-        return (step + 1) / warm
-    done = (step - warm) / max(1, total - warm - 1)
-    return stage.final_learning_rate + (1 - stage.final_learning_rate) * 0.5 * (
-        1 + math.cos(math.pi * min(1.0, done))
-    )
-
-
-def batches(count: int, *, size: int, seed: int, task: int, epoch: int) -> list[Int[np.ndarray, " item"]]:
-    """Return the index arrays of an epoch; every image is visited once, the last batch may be smaller."""
-    visited = order(count, seed=seed, task=task, epoch=epoch)
-    # Sorted inside a batch: the loss does not depend on the order, and a memory map reads forwards.
-    return [np.sort(visited[start : start + size]) for start in range(0, count, size)]
+    held_out_loss: float | None = None  # of the images that the last epoch did not visit, where it left any
 
 
 def run_task(
@@ -92,40 +78,83 @@ def run_task(
     observers: Sequence[Observer],
     after_epoch: Callable[[Progress], None],
     world: World = ALONE,
+    drawn: DrawnBatches | None = None,
 ) -> Progress:
     """Train one task from `start` to its last epoch; a loss that is not finite stops the run, on every rank.
+
+    `drawn` gives the batches where the stage draws them anew each epoch.
 
     Raises:
         MechlabError: a loss that is not finite, with the step at which it appeared.
     """
     module, losses, step = modules_of(system), list(start.losses), start.step
-    base_rates = [group["lr"] for group in _initial(optimizer, stage)]
-    per_epoch = math.ceil(len(features) / stage.batch_size)
     module.train()
     for epoch in range(start.epoch, stage.epochs):
-        for index, items in enumerate(
-            batches(len(features), size=stage.batch_size, seed=seed, task=task, epoch=epoch)
-        ):
-            fraction = rate(stage, step=epoch * per_epoch + index, steps_an_epoch=per_epoch)
-            for group, base in zip(optimizer.param_groups, base_rates, strict=True):
-                group["lr"] = base * fraction
+        now = turn(stage, epoch)
+        settle(stage, optimizer, phase=now.phase)
+        drawn_items = batches(len(features), size=stage.batch_size, seed=seed, task=task, epoch=epoch,
+                              held_out=now.held_out, drops_last=stage.drops_last)  # fmt: skip
+        for index, items in enumerate(drawn_items):
+            fraction = now.rate(stage, index=index, steps=len(drawn_items))
             own = share(items, world)
-            seen = Step(
-                step=step, task=task, epoch=epoch, items=own.items, learning_rate=base_rates[0] * fraction
-            )
-            batch = torch.from_numpy(features[own.items]).to(device)
+            seen = Step(step=step, task=task, epoch=epoch, items=own.items, phase=now.phase,
+                        learning_rate=_set_rates(optimizer, stage, fraction, phase=now.phase))  # fmt: skip
+            batch, view = _batch(features, own.items, drawn, epoch=epoch, device=device)
             watching = () if own.is_empty else observers
-            done = _one_step(system, batch, seen, optimizer, stage, watching, world=world, weight=own.weight)
+            done = _one_step(system, batch, seen, optimizer, stage, watching, world=world, weight=own.weight,
+                             view=view)  # fmt: skip
             losses.append(done.loss)
             step += 1
-        after_epoch(Progress(epoch=epoch + 1, step=step, losses=tuple(losses)))
+        away = held(len(features), fraction=now.held_out, seed=seed, task=task)
+        unseen = None
+        if len(away):
+            batch, view = _batch(features, away, drawn, epoch=epoch, device=device)
+            then = Step(step=step, task=task, epoch=epoch, items=away, phase=now.phase)
+            unseen = _held_out_loss(system, batch, then, view)
+        after_epoch(Progress(epoch=epoch + 1, step=step, losses=tuple(losses), held_out_loss=unseen))
     return Progress(epoch=stage.epochs, step=step, losses=tuple(losses))
 
 
-def _initial(optimizer: torch.optim.Optimizer, stage: Stage) -> list[dict[str, float]]:
-    return [
-        {"lr": group.learning_rate} for group, _ in zip(stage.groups, optimizer.param_groups, strict=True)
-    ]
+def _batch(
+    features: Float[np.ndarray, "item row column dim"],
+    items: Int[np.ndarray, " own"],
+    drawn: DrawnBatches | None,
+    *,
+    epoch: int,
+    device: torch.device,
+) -> tuple[Float[torch.Tensor, "own row column dim"], View | None]:
+    if drawn is None:
+        return torch.from_numpy(features[items]).to(device), None
+    return drawn.batch(items, epoch=epoch, device=device)
+
+
+def _set_rates(optimizer: torch.optim.Optimizer, stage: Stage, fraction: float, *, phase: int) -> float:
+    """Set each group's learning rate and return that of the first group that moves."""
+    for group, held_group in zip(stage.groups, optimizer.param_groups, strict=True):
+        held_group["lr"] = group.learning_rate * fraction
+    return next((group.learning_rate * fraction for group in stage.groups if group.phase == phase), math.nan)
+
+
+def _loss(
+    system: Trainable, batch: Float[torch.Tensor, "batch row column dim"], seen: Step, view: View | None
+) -> Loss:
+    if isinstance(system, Timed):
+        now = Moment(step=seen.step, epoch=seen.epoch, phase=seen.phase, items=seen.items, view=view)
+        return system.loss_at(batch, task=seen.task, moment=now)
+    if view is None:
+        return system.loss(batch, task=seen.task)
+    return cast(Viewing, system).loss(batch, task=seen.task, view=view)
+
+
+def _held_out_loss(
+    system: Trainable, batch: Float[torch.Tensor, "batch row column dim"], then: Step, view: View | None
+) -> float:
+    module = modules_of(system)
+    module.eval()
+    with torch.no_grad():
+        value = float(_loss(system, batch, then, view).total)
+    module.train()
+    return value
 
 
 def _one_step(
@@ -138,11 +167,12 @@ def _one_step(
     *,
     world: World,
     weight: float,
+    view: View | None = None,
 ) -> Step:
     for observer in observers:
         observer.before(seen)
     optimizer.zero_grad(set_to_none=True)
-    loss = system.loss(batch, task=seen.task)
+    loss = _loss(system, batch, seen, view)
     value, terms = batch_loss(world, loss, weight=weight)
     if not math.isfinite(value):
         raise MechlabError(
@@ -158,8 +188,7 @@ def _one_step(
     limit = math.inf if stage.clip_norm is None else stage.clip_norm
     norm = float(nn.utils.clip_grad_norm_(held, limit))
     optimizer.step()
-    done = Step(step=seen.step, task=seen.task, epoch=seen.epoch, items=seen.items, loss=value, terms=terms,
-                learning_rate=seen.learning_rate, gradient_norm=norm)  # fmt: skip
+    done = replace(seen, loss=value, terms=terms, gradient_norm=norm)
     for observer in observers:
         observer.after(done)
     return done

@@ -12,6 +12,7 @@ from torch import nn
 from mechlab.errors import MechlabError, unknown
 from mechlab.files import sha256_bytes
 from mechlab.fingerprint import Declared, StageFingerprint
+from mechlab.train.adamp import AdamP
 from mechlab.train.stage import Stage
 
 
@@ -85,7 +86,10 @@ def _selects(pattern: str, name: str) -> bool:
 
 
 def optimizer(module: nn.Module, stage: Stage) -> torch.optim.Optimizer:
-    """Return AdamW over the stage's groups (Loshchilov & Hutter 2019)."""
+    """Return the stage's optimiser over its groups, bound to its rule.
+
+    AdamW is that of Loshchilov & Hutter 2019, AdamP that of `mechlab.train.adamp`.
+    """
     names = dict(module.named_parameters())
     groups = [
         {
@@ -95,7 +99,10 @@ def optimizer(module: nn.Module, stage: Stage) -> torch.optim.Optimizer:
         }
         for group in stage.groups
     ]
-    return torch.optim.AdamW(groups, foreach=True)
+    held = AdamP(groups) if stage.optimizer == "adamp" else torch.optim.AdamW(groups, foreach=True)
+    if stage.rule is not None:
+        stage.rule.attach(held, names)
+    return held
 
 
 def parameter_hashes(module: nn.Module) -> dict[str, str]:

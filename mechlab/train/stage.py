@@ -3,12 +3,16 @@
 Source: design notes, "Scope of a parameter".
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mechlab.train.view import Drawing, View
 
 Scope = Literal["frozen", "first-task", "per-task", "shared"]
 
@@ -20,6 +24,24 @@ class ParameterGroup:
     parameters: tuple[str, ...]
     learning_rate: float
     weight_decay: float = 0.0
+    phase: int = 0  # of the stage, in which they move
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """Consecutive epochs in which the groups of one phase move; each phase has a schedule of its own."""
+
+    epochs: int
+    held_out: float = 0.0  # fraction of the task's images that it does not visit
+
+
+@runtime_checkable
+class UpdateRule(Protocol):
+    """What changes an optimiser's step besides its gradients; bound to one optimiser."""
+
+    def attach(self, optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
+        """Hook into a new optimiser; `parameters` are those of the module, by name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +58,28 @@ class Stage:
     clip_norm: float | None = None  # largest gradient norm; None does not clip
     warmup_epochs: int = 0  # linear warm-up, then cosine
     final_learning_rate: float = 0.01  # fraction of the learning rate at the last step
+    optimizer: Literal["adamw", "adamp"] = "adamw"
+    is_by_epoch: bool = False  # the learning rate changes between epochs alone, as in the public code
+    drops_last: bool = False  # a last batch that is smaller than the others is not visited
+    drawing: Drawing = field(default_factory=Drawing)  # what of each image is drawn anew each epoch
+    phases: tuple[Phase, ...] = ()  # none: one phase over all epochs
+    rule: UpdateRule | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse phases that do not add up to the stage."""
+        if self.phases and sum(phase.epochs for phase in self.phases) != self.epochs:
+            raise ValueError(f"phases of {[phase.epochs for phase in self.phases]} epochs in {self.epochs}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When a batch is seen: what a loss with a schedule or noise of its own depends on."""
+
+    step: int  # of the whole run, from 0
+    epoch: int  # of the task, from 0
+    phase: int  # of the stage
+    items: Int[np.ndarray, " item"]  # the batch's images among the task's
+    view: View | None = None  # what was drawn of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +130,32 @@ class Trainable(Protocol):
 
         Or a term, which a router of `mechlab.runs.router` adds to a distance.
         """
+        ...
+
+
+class Viewing(Protocol):
+    """What the loop asks of a system whose stage draws."""
+
+    def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int, view: View) -> Loss:
+        """Return `Trainable.loss` of a batch as it was drawn, with the terms that need the view."""
+        ...
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """A system whose loss depends on when a batch is seen."""
+
+    def loss_at(self, batch: Float[Tensor, "batch row column dim"], *, task: int, moment: Moment) -> Loss:
+        """Return the loss of a batch; `Trainable.loss` is that of the first moment."""
+        ...
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A system with numbers of its own for the log of epochs."""
+
+    def readings(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> dict[str, float]:
+        """Return e.g. gates and weights of a context by name, where they depend on images of a batch."""
         ...
 
 

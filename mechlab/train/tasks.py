@@ -4,8 +4,6 @@ On several devices every rank trains; the first one alone writes, and the others
 read what it writes. Each rank has its own part of a recording.
 """
 
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,67 +14,19 @@ import torch
 from jaxtyping import Float
 
 from mechlab import fingerprint
-from mechlab.files import read_json, remove_folder, told, write_json, write_text
+from mechlab.files import read_json, remove_folder, write_json
 from mechlab.fingerprint import StageFingerprint
 from mechlab.runs.folder import RunFolder
-from mechlab.train import checkpoint, scopes
+from mechlab.train import checkpoint, determinism, scopes
 from mechlab.train.checkpoint import Position
+from mechlab.train.drawn import DrawnBatches
 from mechlab.train.inputs import Inputs
-from mechlab.train.loop import Observer, Progress, Step, run_task
-from mechlab.train.stage import Stage, Trainable, modules_of
+from mechlab.train.journal import EpochLog, Log, told
+from mechlab.train.loop import Observer, Progress, run_task
+from mechlab.train.stage import Readable, Stage, Trainable, modules_of
 from mechlab.train.world import ALONE, World, first_says, gathered, meet, refuse_disagreement
 
 EVERY_SECONDS = 30.0  # at most so much training is lost within a task
-
-
-class Log:
-    """`log.jsonl`: one row a step, without times, so that two equal runs have equal logs."""
-
-    def __init__(self, run: RunFolder, *, step: int) -> None:
-        """Open the log and drop the rows of steps that will be done again."""
-        self.path = run.path / "log.jsonl"
-        rows = [row for row in _whole_rows(self.path) if json.loads(row)["step"] < step]
-        write_text(self.path, "".join(row + "\n" for row in rows))
-        self.stream = self.path.open("a")
-
-    def before(self, step: Step) -> None:
-        """Nothing is logged before a step."""
-
-    def after_backward(self, step: Step) -> None:
-        """Nothing is logged inside a step."""
-
-    def after(self, step: Step) -> None:
-        """Write one row."""
-        row = {
-            "step": step.step,
-            "task": step.task,
-            "epoch": step.epoch,
-            "loss": step.loss,
-            **step.terms,
-            "learning_rate": step.learning_rate,
-            "gradient_norm": step.gradient_norm,
-        }
-        with told(self.path):
-            self.stream.write(json.dumps(row) + "\n")
-
-    def commit(self) -> None:
-        """Bring the rows to disk."""
-        with told(self.path):
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self.stream.close()
-
-
-def _whole_rows(path: os.PathLike[str]) -> list[str]:
-    try:
-        with open(path) as stream:  # noqa: PTH123 - PathLike
-            text = stream.read()
-    except FileNotFoundError:
-        return []
-    return text[: text.rfind("\n") + 1].splitlines()
 
 
 class TaskTraining:
@@ -101,6 +51,7 @@ class TaskTraining:
         self.seed, self.device, self.report, self.watchers = seed, device, report, watchers
         self.inside, self.freeze = run.path / "checkpoints" / "in_progress", tuple(freeze)
         self.log: Log | None = None
+        self.epochs: EpochLog | None = None
         self.step = 0
 
     def restore(self, task: int) -> None:
@@ -111,6 +62,7 @@ class TaskTraining:
 
     def run_task(self, task: int) -> None:
         """Train one task from where it stands and leave its checkpoint."""
+        determinism.begin_task(seed=self.seed, task=task)
         module = modules_of(self.system)
         self.system.add_task(task)
         module.to(self.device)
@@ -121,7 +73,7 @@ class TaskTraining:
         optimizer = scopes.optimizer(module, stage)
         before = self._before(task)
         start = self._start(task, optimizer)
-        self._open_log(start.step)
+        self._open_logs()
         end = self._loop(task, features, stage, optimizer, start)
         self._finish(task, stage, before=before, end=end, features=features)
 
@@ -153,9 +105,21 @@ class TaskTraining:
                     watcher.rewind(position, task=task)
             meet(self.world)
 
-    def _open_log(self, step: int) -> None:
-        if self.log is None and self.is_first:
-            self.log = Log(self.run, step=step)
+    def _open_logs(self) -> None:
+        if self.log is not None or not self.is_first:
+            return
+        done = self.run.checkpoints()
+        step = checkpoint.position(self.run.checkpoint(done[-1])).step if done else 0
+        if self.inside.exists() and (position := checkpoint.position(self.inside)).task == len(done):
+            step = position.step
+        self.log, self.epochs = Log(self.run, step=step), EpochLog(self.run, step=step)
+
+    def end_task(self, task: int, *, image_auroc: Sequence[float | None], routing: dict[str, Any]) -> None:
+        """Note how a task that was evaluated came out: image AUROC of tasks, routing accuracy of classes."""
+        self._open_logs()
+        if self.epochs is not None:
+            step = checkpoint.position(self.run.checkpoint(task)).step
+            self.epochs.end_task(task, step=step, image_auroc=list(image_auroc), routing=routing)
 
     def _loop(
         self,
@@ -166,18 +130,23 @@ class TaskTraining:
         start: Progress,
     ) -> Progress:
         saved = time.monotonic()
-        observers: list[Observer] = [*([self.log] if self.log is not None else []), *self.watchers]
+        logs: list[Observer] = [log for log in (self.log, self.epochs) if log is not None]
 
         def after_epoch(progress: Progress) -> None:
             nonlocal saved
-            mean = sum(progress.losses[-max(1, len(progress.losses) // progress.epoch) :])
-            mean /= max(1, len(progress.losses) // progress.epoch)
-            self.report(f"  task {task} epoch {progress.epoch}/{stage.epochs}: loss {mean:.3f} nats a patch")
+            if self.epochs is not None:
+                row = self.epochs.end_epoch(
+                    task, progress, self._readings(features[: stage.batch_size], task)
+                )
+                self.report(told(row, epochs=stage.epochs))
             is_due = progress.epoch < stage.epochs and time.monotonic() - saved > EVERY_SECONDS
             if first_says(self.world, is_due):
                 self._save(self.inside, self._position(task, progress), optimizer)
                 saved = time.monotonic()
 
+        drawn = None
+        if not stage.drawing.is_idle:
+            drawn = DrawnBatches(self.inputs, features, task=task, seed=self.seed, drawing=stage.drawing)
         return run_task(
             self.system,
             features,
@@ -187,14 +156,21 @@ class TaskTraining:
             optimizer=optimizer,
             device=self.device,
             start=start,
-            observers=observers,
+            observers=[*logs, *self.watchers],
             after_epoch=after_epoch,
             world=self.world,
+            drawn=drawn,
         )
 
+    def _readings(self, features: Float[np.ndarray, "item row column dim"], task: int) -> dict[str, float]:
+        if not isinstance(self.system, Readable):
+            return {}
+        return self.system.readings(torch.from_numpy(np.array(features)).to(self.device), task=task)
+
     def _save(self, path: Path, position: Position, optimizer: torch.optim.Optimizer | None) -> None:
-        if self.log is not None:
-            self.log.commit()
+        if self.log is not None and self.epochs is not None:
+            self.log.rows.commit()
+            self.epochs.rows.commit()
             checkpoint.save(path, modules_of(self.system), position=position, optimizer=optimizer)
 
     def _position(self, task: int, progress: Progress) -> Position:
@@ -232,8 +208,9 @@ class TaskTraining:
 
     def close(self, *, is_complete: bool) -> None:
         """Close log and watchers, also after an error; the first rank packs a complete recording."""
-        if self.log is not None:
-            self.log.close()
+        if self.log is not None and self.epochs is not None:
+            self.log.rows.close()
+            self.epochs.rows.close()
         if is_complete and self.is_first:
             meet(self.world)  # packing needs what the others have closed
         for watcher in self.watchers:

@@ -6,11 +6,14 @@ Source: notes 004 L2571, facts 1.2.
 
 from collections.abc import Callable
 
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from reproductions.moleflow.adapter import AffineAdapter, NoAdapter, WhiteningAdapter
+from reproductions.moleflow.alignment import Alignment, NoAlignment
 from reproductions.moleflow.attention import PatchAttention
 from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.content_place import ContentPlacing
 from reproductions.moleflow.film import FiLMAdapter
 from reproductions.moleflow.flow import dia
 from reproductions.moleflow.flow.coupling import CouplingBlock
@@ -22,8 +25,37 @@ from reproductions.moleflow.global_context import GlobalContext
 from reproductions.moleflow.instance_mlp import InstanceAdapter
 from reproductions.moleflow.mixer import ContextMixer, NoMixer
 from reproductions.moleflow.multi_scale import MultiScaleMixer, TaskMultiScaleMixer
+from reproductions.moleflow.placing import NoPlacing, SinePlacing, TaskStrength
+from reproductions.moleflow.relative_place import RelativePlacing
 from reproductions.moleflow.semantic import SemanticProjector
 from reproductions.moleflow.task_mixer import TaskAdaptiveMixer
+
+
+def placing_of(config: MoLEFlowConfig, place: Float[Tensor, "row column place"], *, seed: int) -> NoPlacing:
+    """Return what tells features where they stand; `place` is the embedding of the grid."""
+    rows, columns, dim = place.shape
+    content = {"content": 0.0, "hybrid": config.hybrid_share}
+    build: dict[str, Callable[[], NoPlacing]] = {
+        "none": NoPlacing,
+        "condition": NoPlacing,
+        "sine": SinePlacing,
+        "tape": lambda: TaskStrength(initial=config.tape_initial),
+        "relative": lambda: RelativePlacing(
+            (rows, columns), dim, distance=config.relative_distance, seed=seed
+        ),
+        **{
+            name: lambda share=share: ContentPlacing(place, count=config.content_prototypes, share=share)
+            for name, share in content.items()
+        },
+    }
+    return build[config.position]()
+
+
+def aligner_of(config: MoLEFlowConfig, *, dim: int, task: int, seed: int) -> NoAlignment | Alignment:
+    """Return what turns a task's images upright."""
+    if config.align == "none":
+        return NoAlignment()
+    return Alignment(dim, hidden=config.align_hidden, task=task, seed=seed)
 
 
 def adapter_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], task: int, seed: int) -> nn.Module:

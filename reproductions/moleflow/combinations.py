@@ -5,6 +5,7 @@ Source: notes 004 L996 and inventory notes, "Combinations to refuse".
 
 from mechlab.errors import MechlabError
 from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.view_rules import refuse_views
 
 
 def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int]) -> None:
@@ -37,6 +38,7 @@ def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, in
             "channels; set subnet=cpcf, or coupling=functional."
         )
     _refuse_branches(config, dim=dim)
+    refuse_views(config, grid=grid)
 
 
 def _refuse_branches(config: MoLEFlowConfig, *, dim: int) -> None:

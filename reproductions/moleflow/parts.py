@@ -76,4 +76,45 @@ MIXERS: tuple[Entry, ...] = (
          "notes 004 L2501", f"{ROOM}.semantic:SemanticProjector", "M23"),
 )  # fmt: skip
 
-MODEL_PARTS: tuple[Entry, ...] = (*FLOWS, *ADAPTERS, *MIXERS, *BRANCHES, *LOSSES)
+PLACES: tuple[Entry, ...] = (
+    part("relative-position", "position=relative: attention in a window by offsets; shifts with the patches",
+         "notes 004 L2709", f"{ROOM}.relative_place:RelativePlacing", "M24"),
+    part("content-position", "position=content: where training patches like it stood; knows no grid",
+         "notes 004 L3091, chosen here", f"{ROOM}.content_place:ContentPlacing", "M26"),
+    part("hybrid-position", "position=hybrid: hybrid_share of the grid's embedding, else the content's",
+         "notes 004 L3091, chosen here", f"{ROOM}.content_place:ContentPlacing", "M26"),
+    part("tape", "position=tape: a strength of the embedding a task, trained at 100 x the rate",
+         "notes 004 L3103, L3233", f"{ROOM}.placing:TaskStrength", "M27"),
+    part("rotation", "rotation=180 or 90: training images turned to either side, drawn anew each epoch",
+         "notes 004 L3457", "mechlab.train.drawn:DrawnBatches", "M28"),
+    part("turned-position", "position_turns=true: the embedding turns with its image, so the two commute",
+         "notes 004 L3552", f"{ROOM}.position:turned_embedding", "M28"),
+    part("stn", "align=stn: a network tells an angle, the features are turned by it; 0 at the start",
+         "notes 004 L3628, on features", f"{ROOM}.alignment:Alignment", "M29"),
+)  # fmt: skip
+
+SCORERS: tuple[Entry, ...] = (
+    part("dual-branch", "scorer=dual: passes with and without position, weighed by patch",
+         "notes 004 L2722, corrected", f"{ROOM}.dual_branch:LatentTrust", "M24"),
+    part("dual-branch-bounded", "scorer=dual-bounded: weights in 0.3 to 0.9, 0.72 at the start",
+         "notes 004 L2893, corrected", f"{ROOM}.dual_branch:LatentTrust", "M25"),
+    part("dual-branch-guided", "scorer=dual-guided: more weight to the pass that finds a patch more normal",
+         "notes 004 L2940, corrected", f"{ROOM}.dual_branch:ScoreTrust", "M25"),
+    part("local-consistency", "consistency=local: an isolated peak loses more than a cluster as high",
+         "notes 004 L2709, corrected", f"{ROOM}.consistency:LocalConsistency", "M24"),
+    part("multi-scale-consistency", "consistency=multi-scale: kernels 3, 5 and 7, blended by the image",
+         "notes 004 L2987, corrected", f"{ROOM}.consistency:LocalConsistency", "M25"),
+    part("scorer-behind-the-loss", "a scorer with margin_weight=0, as published: nothing ever moves it",
+         "notes 004 L2734, L3050", f"{ROOM}.scorer:Scorer", "M24"),
+    part("margin-loss", "margin_weight=W: damaged patches shall rise above themselves by a margin",
+         "notes 004 L2651", f"{ROOM}.margin:margin_loss", "M33"),
+    part("cutpaste", "pseudo_anomaly=cutpaste: a piece of the image pasted elsewhere, with its mask",
+         "notes 004 L2660, Li et al. 2021", "reproductions.datasets.augmentation:cut_and_pasted", "M44"),
+    part("feature-jitter", "pseudo_anomaly=jitter: noise on the features of a rectangle, with its mask",
+         "notes 004 L2660", "mechlab.train.drawn:DrawnBatches", "M44"),
+)  # fmt: skip
+
+MODEL_PARTS: tuple[Entry, ...] = (
+    *(*FLOWS, *ADAPTERS, *MIXERS, *BRANCHES, *LOSSES),
+    *(*PLACES, *SCORERS),
+)

@@ -4,7 +4,7 @@ The task is an argument of every call. Once the first task has ended, nothing th
 unless `base` is "shared". Source: notes 004 L2571 on, facts 1.2.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,23 +13,30 @@ from torch import Tensor, nn
 
 from mechlab.errors import unknown
 from mechlab.specs import validated
-from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
-from reproductions.moleflow.assembly import adapter_of, coupling_blocks, dia_of, mixer_of
+from mechlab.train.stage import Loss, Moment, Stage
+from mechlab.train.view import View
+from reproductions.moleflow.alignment import turned
+from reproductions.moleflow.assembly import (
+    adapter_of,
+    aligner_of,
+    coupling_blocks,
+    dia_of,
+    mixer_of,
+    placing_of,
+)
 from reproductions.moleflow.combinations import refuse_combinations
 from reproductions.moleflow.config import MoLEFlowConfig
-from reproductions.moleflow.losses import patch_nll
+from reproductions.moleflow.flowed import Flowed
+from reproductions.moleflow.memory import Memory
 from reproductions.moleflow.objective import training_loss
-from reproductions.moleflow.position import sine_embedding
+from reproductions.moleflow.position import sine_embedding, turned_embedding
+from reproductions.moleflow.protection import Protection, first_moment
+from reproductions.moleflow.readings import gate_readings, part_readings
 from reproductions.moleflow.routing import ROUTERS, TaskStatistics, latent_entropy
-from reproductions.moleflow.scopes import scope_of, still_parameters
-
-
-class Flowed(NamedTuple):
-    """Adapted features mapped to the latent side."""
-
-    latent: Float[Tensor, "batch row column dim"]
-    log_det: Float[Tensor, "batch row column"]  # nats, of flow and DIA
-    block_log_dets: Float[Tensor, "batch row column layer"]  # one a block: flow first, then DIA
+from reproductions.moleflow.score_matching import matched
+from reproductions.moleflow.scorer import scorer_of
+from reproductions.moleflow.scoring import further_terms, scored
+from reproductions.moleflow.staging import plain, stage_of
 
 
 class MoLEFlow(nn.Module):
@@ -40,9 +47,11 @@ class MoLEFlow(nn.Module):
     def __init__(self, config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> None:
         super().__init__()
         self.config, self.dim, self.grid, self.seed = config, dim, grid, seed
-        place = {"none": 0, "sine": dim, "condition": config.position_dim}[config.position]
+        place = {"none": 0, "condition": config.position_dim}.get(config.position, dim)
         embedding = sine_embedding(grid, dim=place) if place else torch.zeros(*grid, 0)
         self.register_buffer("place", embedding, persistent=False)
+        self.aligner = nn.ModuleDict()
+        self.position = placing_of(config, embedding, seed=seed)
         self.adapter = nn.ModuleDict()
         self.mixer = mixer_of(config, dim=dim, grid=grid, seed=seed)
         self.adapted = nn.Identity()  # a place to look: the flow's input
@@ -51,7 +60,10 @@ class MoLEFlow(nn.Module):
         self.own = nn.ModuleDict()  # whole flows of tasks, where nothing is shared
         self.dia = nn.ModuleDict()
         self.latent = nn.Identity()  # a place to look: what is scored
+        self.scorer = nn.ModuleDict()
         self.router = nn.ModuleDict()
+        self.memory = Memory()
+        self.protection = Protection(config, self.memory, seed=seed)
 
     @classmethod
     def create(cls, parts: dict[str, Any], *, dim: int, grid: tuple[int, int], seed: int) -> "MoLEFlow":
@@ -80,6 +92,8 @@ class MoLEFlow(nn.Module):
             raise ValueError(f"task {task} exists")
         device = self.place.device
         self.adapter[key] = adapter_of(config, dim=self.dim, grid=self.grid, task=task, seed=self.seed)
+        self.aligner[key] = aligner_of(config, dim=self.dim, task=task, seed=self.seed)
+        self.position.add_task(task)
         self.mixer.add_task(task)
         if config.base == "per-task":
             self.own[key] = self._new_flow()  # each begins where the first one began
@@ -87,42 +101,36 @@ class MoLEFlow(nn.Module):
             for block in self.blocks(task):
                 block.add_task(task)
         self.dia[key] = dia_of(config, dim=self.dim, task=task, seed=self.seed)
+        self.scorer[key] = scorer_of(config, dim=self.dim, task=task, seed=self.seed)
         self.router[key] = TaskStatistics(self.dim)
         self.to(device)
 
     def prepare(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
-        """Fit what the task takes from its training normals in closed form."""
+        """Fit what the task takes from its training normals in closed form.
+
+        Raises:
+            MechlabError: normals too few for what shall be remembered of them.
+        """
+        self.protection.check(task, features)
+        self.position.fit(task, features)
         self.adapter[str(task)].fit(features)
 
     def stage(self, task: int) -> Stage:
         """Return the task's training: its own parameters, and what tasks share if it is the first."""
-        config = self.config
-        still = set(still_parameters(self))
-        scopes: dict[str, Scope] = {
-            name: "frozen" if name in still else scope_of(name, task=task, base=config.base)
-            for name, _ in self.named_parameters()
-        }
-        moving = tuple(name for name, scope in scopes.items() if scope != "frozen")
-        group = ParameterGroup(
-            parameters=moving, learning_rate=config.learning_rate, weight_decay=config.weight_decay
-        )
-        return Stage(
-            scopes=scopes,
-            groups=(group,),
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            clip_norm=config.clip_norm,
-            warmup_epochs=config.warmup_epochs,
-            final_learning_rate=config.final_learning_rate,
-        )
+        held = self.protection.immovable(self)
+        return stage_of(self, self.config, task=task, rule=self.protection.rule, held=held)
 
-    def forward(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Flowed:
+    def forward(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int, view: View | None = None
+    ) -> Flowed:
         """Adapt features and map them to the latent side by the task's expert."""
-        return self.to_latent(self.adapt(batch, task=task), task=task)
+        return self.to_latent(self.adapt(batch, task=task, view=view), task=task, view=view)
 
-    def to_latent(self, adapted: Float[Tensor, "batch row column dim"], *, task: int) -> Flowed:
+    def to_latent(
+        self, adapted: Float[Tensor, "batch row column dim"], *, task: int, view: View | None = None
+    ) -> Flowed:
         """Map adapted features to the latent side: the map whose log-det is exact."""
-        z, place = adapted, self._place(adapted)
+        z, place = adapted, self._place(adapted, view=view)
         log_dets = []
         for block in self.blocks(task):
             z, log_det = block(z, place, task=task)
@@ -131,25 +139,37 @@ class MoLEFlow(nn.Module):
             z, log_det = block(z)
             log_dets.append(log_det)
         blocks = torch.stack(log_dets, dim=-1) if log_dets else z.new_zeros(*z.shape[:3], 0)
-        return Flowed(self.latent(z), blocks.sum(dim=-1), blocks)
+        return Flowed(self.latent(z), blocks.sum(dim=-1), blocks, adapted)
 
     def adapt(
-        self, batch: Float[Tensor, "batch row column dim"], *, task: int
+        self,
+        batch: Float[Tensor, "batch row column dim"],
+        *,
+        task: int,
+        view: View | None = None,
+        is_placed: bool = True,
     ) -> Float[Tensor, "batch row column dim"]:
-        """Return the flow's input: features with position, adapted and mixed."""
+        """Return the flow's input: features turned upright, with position, adapted and mixed."""
         if str(task) not in self.adapter:
             raise ValueError(f"no task {task}: add_task comes first")
         if tuple(batch.shape[1:]) != (*self.grid, self.dim):
             raise ValueError(f"features of {tuple(batch.shape[1:])}, a system of {(*self.grid, self.dim)}")
-        placed = batch + self.place if self.config.position == "sine" else batch
+        angles = self.aligner[str(task)].angles(batch)
+        upright = batch if angles is None else turned(batch, angles)
+        placed = self.position(upright, self._embedding(view), task=task) if is_placed else upright
         return self.adapted(self.mixer(self.adapter[str(task)](placed), task=task))
 
+    def _embedding(self, view: View | None) -> Float[Tensor, "*batch row column place"]:
+        if view is None or not self.config.position_turns:
+            return self.place
+        return turned_embedding(self.grid, view.angles, dim=self.place.shape[-1]).to(self.place.dtype)
+
     def _place(
-        self, batch: Float[Tensor, "batch row column dim"]
+        self, batch: Float[Tensor, "batch row column dim"], *, view: View | None = None
     ) -> Float[Tensor, "batch row column place"] | None:
         if self.config.position != "condition":
             return None
-        return self.place.expand(len(batch), -1, -1, -1)
+        return self._embedding(view).expand(len(batch), -1, -1, -1)
 
     def inverse(
         self, latent: Float[Tensor, "batch row column dim"], *, task: int
@@ -162,24 +182,48 @@ class MoLEFlow(nn.Module):
             x = block.inverse(x, place, task=task)
         return x
 
-    def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Loss:
-        """Return the training loss of a batch and its terms, all in nats a patch."""
-        flowed = self(batch, task=task)
+    def loss(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int, view: View | None = None
+    ) -> Loss:
+        """Return the training loss of a batch and its terms, all in nats a patch.
+
+        `view` tells how the batch's images were turned, and holds their pseudo-anomalies for the margin loss.
+        """
+        return self.loss_at(batch, task=task, moment=first_moment(batch, view=view))
+
+    def loss_at(self, batch: Float[Tensor, "batch row column dim"], *, task: int, moment: Moment) -> Loss:
+        """Return `loss` at a moment of the training: noise, schedules, phases and replay depend on it."""
+        flowed = self(batch, task=task, view=moment.view)
+        extra = self.protection.terms(self, batch, task=task, moment=moment) if self.training else {}
+        if moment.phase == 0:
+            found = matched(self, self.nll_loss(flowed, task=task), flowed, task=task, moment=moment)
+            extra |= further_terms(self, batch, flowed, found, task=task, view=moment.view)
+        else:  # the slow stage
+            found = training_loss(plain(self.config), latent=flowed.latent, log_det=flowed.log_det)
+        return Loss(total=sum(extra.values(), start=found.total), terms=found.terms | extra)
+
+    def nll_loss(self, flowed: Flowed, *, task: int) -> Loss:
+        """Return the loss of one pass through the flow."""
         away = None  # how far the first task's adapter is from the identity, where that counts
         if task == 0 and self.config.identity_weight:
             away = self.adapter["0"].distance_from_identity()
         return training_loss(self.config, latent=flowed.latent, log_det=flowed.log_det, away=away)
 
+    def readings(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> dict[str, float]:
+        """Return gates, weights of contexts and what is remembered, for the log of epochs."""
+        gates = gate_readings(self, batch, task=task)
+        return part_readings(self, task=task) | gates | self.protection.readings()
+
     def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
-        """Store what routing needs of the training normals."""
+        """Store what routing and later tasks need of the training normals."""
         self.router[str(task)].fit(features)
+        self.protection.remember(self, features, task=task)
 
     def patch_scores(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int
     ) -> Float[Tensor, "batch row column"]:
-        """Return -log p of each patch's adapted features given the task id: `patch_nll`, in nats."""
-        flowed = self(batch, task=task)
-        return patch_nll(flowed.latent, flowed.log_det)
+        """Return -log p of each patch's adapted features given the task id, nats, as its scorer weighs it."""
+        return scored(self, batch, self(batch, task=task), task=task)
 
     def task_distances(
         self, batch: Float[Tensor, "batch row column dim"], *, router: str

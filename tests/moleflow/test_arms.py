@@ -1,6 +1,7 @@
 """What holds for every part: two tasks train, score, are saved and loaded, and scopes are kept."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ import torch
 
 from mechlab.train.scopes import apply, optimizer, parameter_hashes
 from mechlab.train.scopes import fingerprint as fingerprint_of
+from mechlab.train.stage import Loss, Stage
+from mechlab.train.view import View
 from reproductions.moleflow.system import MoLEFlow
 
 DIM, GRID = 8, (4, 5)
 TINY = {"blocks": 2, "lora_rank": 3, "dia_blocks": 1, "epochs": 1, "context_kernel": 3}
+MARGIN = {"margin_weight": 1.0, "pseudo_anomaly": "jitter"}
 # Parts of the inventory that `main` does not use, each as the change that selects it.
 ARMS: dict[str, dict] = {
     "M1": {
@@ -45,6 +49,19 @@ ARMS: dict[str, dict] = {
     "M6 center": {"center_weight": 0.05},
     "M8 published": {"focal": "published", "focal_gamma": 1.0},
     "M8 relative": {"focal": "relative", "tail_weight": 0.0},
+    "M24 relative": {"position": "relative", "relative_distance": 1},
+    "M24 dual": MARGIN | {"scorer": "dual"},
+    "M24 local": MARGIN | {"consistency": "local"},
+    "M25 bounded": MARGIN | {"scorer": "dual-bounded"},
+    "M25 guided": MARGIN | {"scorer": "dual-guided"},
+    "M25 multi-scale": MARGIN | {"consistency": "multi-scale"},
+    "M26 content": {"position": "content", "content_prototypes": 3},
+    "M26 hybrid": {"position": "hybrid", "content_prototypes": 3},
+    "M27": {"position": "tape"},
+    "M28 without position": {"rotation": 180.0, "position": "none"},
+    "M28 turned position": {"rotation": 90.0, "position_turns": True},
+    "M29": {"align": "stn", "align_hidden": 6},
+    "M33 margin": MARGIN,
     "M46 sum": {"reduction": "sum"},
     "M46 published": {"reduction": "published", "tail_weight": 0.0},
 }
@@ -59,6 +76,18 @@ def normals(rng) -> list[np.ndarray]:
     ]
 
 
+def loss_of(system: MoLEFlow, stage: Stage, batch: torch.Tensor, *, task: int) -> Loss:
+    """The loss of a batch, with a view of it where the stage draws: turned by thirds, a corner damaged."""
+    if stage.drawing.is_idle:
+        return system.loss(batch, task=task)
+    view = View(angles=torch.linspace(-1, 1, len(batch)) * stage.drawing.rotation)
+    if stage.drawing.damage != "none":
+        mask = torch.zeros(batch.shape[:3], dtype=torch.bool)
+        mask[:, :2, :2] = True
+        view = replace(view, damaged=batch + mask[..., None] * torch.linspace(-2, 2, DIM), mask=mask)
+    return system.loss(batch, task=task, view=view)
+
+
 def train(system: MoLEFlow, task: int, features: np.ndarray, *, steps: int = 4) -> list[str]:
     """Train a task; check where gradients arrive and return what its fingerprint finds wrong."""
     system.add_task(task)
@@ -71,7 +100,7 @@ def train(system: MoLEFlow, task: int, features: np.ndarray, *, steps: int = 4) 
     reached: set[str] = set()
     for _ in range(steps):
         held.zero_grad(set_to_none=True)
-        system.loss(torch.from_numpy(features[:4]), task=task).total.backward()
+        loss_of(system, stage, torch.from_numpy(features[:4]), task=task).total.backward()
         reached |= {name for name, value in system.named_parameters()
                     if value.grad is not None and bool(value.grad.any())}  # fmt: skip
         held.step()

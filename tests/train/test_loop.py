@@ -12,7 +12,8 @@ from mechlab.errors import MechlabError
 from mechlab.train import checkpoint, scopes
 from mechlab.train.checkpoint import Position
 from mechlab.train.determinism import order
-from mechlab.train.loop import Progress, batches, rate, run_task
+from mechlab.train.loop import Progress, run_task
+from mechlab.train.phases import batches, turn
 from mechlab.train.stage import Stage
 
 
@@ -64,7 +65,9 @@ def test_the_order_is_a_function_of_seed_task_and_epoch_alone():
 
 def test_the_rate_warms_up_and_ends_at_its_final_fraction():
     stage = Stage(scopes={}, groups=(), epochs=10, batch_size=1, warmup_epochs=2, final_learning_rate=0.1)
-    rates = [rate(stage, step=step, steps_an_epoch=5) for step in range(50)]
+    rates = [
+        turn(stage, epoch).rate(stage, index=index, steps=5) for epoch in range(10) for index in range(5)
+    ]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(0.1)

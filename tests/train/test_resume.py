@@ -15,7 +15,7 @@ from mechlab.files import read_json
 from mechlab.train import tasks
 from mechlab.train.session import train
 
-FINAL = ("log.jsonl", "fingerprint.json", "checkpoints/after_task_0/weights.safetensors",
+FINAL = ("log.jsonl", "epochs.jsonl", "fingerprint.json", "checkpoints/after_task_0/weights.safetensors",
          "checkpoints/after_task_1/weights.safetensors")  # fmt: skip
 CHILD = """
 import json, sys
