@@ -8,14 +8,13 @@ may name sites of its own; those are looked up first.
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mechlab.errors import MechlabError, unknown
+from mechlab.errors import MechlabError, unknown_pattern
 from mechlab.instrument.graph_nodes import node_names
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -85,7 +84,7 @@ def find_sites(
     chosen_paths |= {path for path, name in names.items() if name and selects(pattern, name)}
     found = [path for path in names if path in chosen_paths]
     if not found:
-        raise _unknown("site", pattern, [site.name for site in sites] + list(names.values()))
+        raise unknown_pattern("site", pattern, [site.name for site in sites] + list(names.values()))
     return tuple(Site(name=names[path], module=path, quantity=quantities[0]) for path in found)
 
 
@@ -95,7 +94,7 @@ def find_layers(model: nn.Module, pattern: str) -> dict[str, Layer]:
     layers: dict[str, Layer] = {path: one for path, one in modules.items() if isinstance(one, LAYERS)}
     found = _matching(modules, pattern)
     if not found:
-        raise _unknown("site", pattern, layers or modules)
+        raise unknown_pattern("site", pattern, layers or modules)
     below = tuple(path + "." if path else "" for path in found)
     chosen = {path: layer for path, layer in layers.items() if path in found or path.startswith(below)}
     if not chosen:
@@ -116,7 +115,7 @@ def find_parameters(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
         if selects(pattern, name) or name.rpartition(".")[0] in owners
     }
     if not found:
-        raise _unknown("parameter", pattern, parameters)
+        raise unknown_pattern("parameter", pattern, parameters)
     return found
 
 
@@ -191,20 +190,10 @@ def _matching(modules: Mapping[str, nn.Module], pattern: str) -> list[str]:
     types = {path: _types(module) for path, module in modules.items()}
     found = [path for path, names in types.items() if any(fnmatchcase(name, kind) for name in names)]
     if not found:
-        raise _unknown("site", pattern, [f"type:{name}" for names in types.values() for name in names])
+        raise unknown_pattern("site", pattern, [f"type:{name}" for names in types.values() for name in names])
     return found
 
 
 def _types(module: nn.Module) -> list[str]:
     own = type(module).__mro__
     return [kind.__name__ for kind in own[: own.index(nn.Module)]]
-
-
-def _unknown(kind: str, pattern: str, known: Iterable[str]) -> MechlabError:
-    """Return the error for a pattern that selects nothing: the nearest name and a few known ones."""
-    names = [name for name in known if name]
-    near = get_close_matches(pattern, names, n=2, cutoff=0.5)
-    shown = list(dict.fromkeys([*near, *names]))[:_SHOWN]
-    told = str(unknown(kind, pattern, shown))
-    rest = len(set(names)) - len(shown)
-    return MechlabError(f"{told.removesuffix('.')} and {rest} more." if rest > 0 else told)

@@ -1,15 +1,14 @@
 """Scopes kept: which parameters an optimiser may hold, and the fingerprint of what it did to them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
-from mechlab.errors import MechlabError, unknown
+from mechlab.errors import MechlabError, unknown_pattern
 from mechlab.files import sha256_bytes
 from mechlab.fingerprint import Declared, StageFingerprint
 from mechlab.train.adamp import AdamP
@@ -67,8 +66,7 @@ def refuse_idle_freeze(stages: Sequence[Stage], patterns: Sequence[str]) -> None
     for pattern in patterns:
         chosen = [name for name in known if _selects(pattern, name)]
         if not chosen:
-            near = get_close_matches(pattern, known, n=4, cutoff=0.3) or known[:4]
-            raise unknown("parameter to freeze", pattern, near)
+            raise unknown_pattern("parameter to freeze", pattern, [*_paths(known), *known])
         if not training & set(chosen):
             raise MechlabError(
                 f"'{pattern}' selects only parameters that no task trains, e.g. '{chosen[0]}'; freezing them "
@@ -79,6 +77,13 @@ def refuse_idle_freeze(stages: Sequence[Stage], patterns: Sequence[str]) -> None
             raise MechlabError(
                 f"freezing {', '.join(patterns)} leaves task {task} nothing to train; freeze less."
             )
+
+
+def _paths(names: Iterable[str]) -> list[str]:
+    """Return the patterns that select what is at or below each module of some parameters, shortest first."""
+    parts = [name.split(".") for name in names]
+    found = {".".join(part[:depth]) for part in parts for depth in range(1, len(part))}
+    return [f"{path}.*" for path in sorted(found, key=lambda path: (path.count("."), path))]
 
 
 def _selects(pattern: str, name: str) -> bool:

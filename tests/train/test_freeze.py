@@ -47,12 +47,13 @@ def test_without_patterns_the_stage_is_the_same():
     ("patterns", "sentence"),
     [
         (["flw.0.w"], "no parameter to freeze named 'flw.0.w'. Did you mean 'flow.0.w'"),
+        (["flwo.*"], r"no parameter to freeze named 'flwo.\*'. Did you mean 'flow.\*'\? Known: flow.*more"),
         (["head"], "'head' selects only parameters that no task trains, e.g. 'head'; freezing them would do"),
         (["flow.0.w", "head"], "'head' selects only parameters that no task trains"),
         (["flow.0"], "freezing flow.0 leaves task 0 nothing to train"),
         (["flow.0.up.1"], "freezing flow.0.up.1 leaves task 1 nothing to train"),
     ],
-    ids=["nothing", "frozen anyway", "one of two", "all", "all of a later task"],
+    ids=["nothing", "no path", "frozen anyway", "one of two", "all", "all of a later task"],
 )
 def test_a_freeze_that_cannot_be_meant_is_one_sentence(patterns, sentence):
     with pytest.raises(MechlabError, match=sentence):
