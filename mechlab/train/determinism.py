@@ -27,6 +27,11 @@ def settle(*, seed: int, threads: int | None) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def begin_task(*, seed: int, task: int) -> None:
+    """Seed torch for a task, so that e.g. dropout is the same where a run resumes between two tasks."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, task]).generate_state(1)[0]))
+
+
 def order(count: int, *, seed: int, task: int, epoch: int) -> Int[np.ndarray, " item"]:
     """Return the order in which an epoch visits its images; it depends on nothing that ran before."""
     return np.random.default_rng([seed, task, epoch]).permutation(count)

@@ -117,6 +117,8 @@ def _train_tasks(plan: Plan, world: World, *, device: torch.device, report: Repo
             if world.rank > 0:
                 continue
             documents.append(_evaluated(plan, system, stage=task, device=device, is_loaded=task >= done - 1))
+            routed = {name: found["routing_accuracy"] for name, found in documents[-1]["metrics"].items()}
+            training.end_task(task, image_auroc=accuracy_matrix(documents, inputs.tasks)[-1], routing=routed)
             _told(report, documents[-1], inputs.tasks[: task + 1])
         is_complete = True
     finally:

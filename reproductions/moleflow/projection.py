@@ -113,6 +113,13 @@ class Projection:
             found.setdefault(key.split(".", 1)[1], []).append(self.memory[f"basis.{key}"])
         return found
 
+    def saturated(self, parameters: Mapping[str, nn.Parameter]) -> frozenset[str]:
+        """Return the tensors that "joint" leaves no direction: they cannot move."""
+        if self.form != "joint":
+            return frozenset()
+        bases = self.bases().items()
+        return frozenset(name for name, found in bases if joined(found).shape[1] == parameters[name].numel())
+
     def attach(self, optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> None:
         """Keep an optimiser's steps off the bases that there are; what was attached before is let go."""
         for hook in self._hooks:

@@ -42,6 +42,10 @@ class Protection:
         if config.replay_images:
             refuse_small_bank(config.replay_images, task=task)
 
+    def immovable(self, system: nn.Module) -> frozenset[str]:
+        """Return the parameters that the projection leaves no direction to move in."""
+        return frozenset() if self.rule is None else self.rule.saturated(dict(system.named_parameters()))
+
     def remember(
         self, system: nn.Module, features: Float[np.ndarray, "item row column dim"], *, task: int
     ) -> None:

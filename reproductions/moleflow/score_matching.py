@@ -179,4 +179,5 @@ def matched(system: Mapping, found: Loss, flowed: Flowed, *, task: int, moment: 
     noise = noise_for(config, flowed.adapted, task=task, moment=moment, seed=system.seed)
     score_loss = matching_loss(config, log_density, flowed.adapted, noise=noise)
     total = alpha * found.total + (1 - alpha) * score_loss if alpha else score_loss
-    return Loss(total=total, terms=found.terms | {"score_matching": score_loss})
+    terms = {"score_matching": score_loss, "nll_share": torch.tensor(alpha)}
+    return Loss(total=total, terms=found.terms | terms)

@@ -3,7 +3,7 @@
 Source: notes 004 L3233 (a rate of its own for strengths of the position), L6318 and facts 2 (slow stage).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from torch import nn
 
@@ -13,12 +13,20 @@ from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.scopes import is_slow, scope_of, still_parameters
 
 
-def stage_of(system: nn.Module, config: MoLEFlowConfig, *, task: int, rule: UpdateRule | None) -> Stage:
+def stage_of(
+    system: nn.Module,
+    config: MoLEFlowConfig,
+    *,
+    task: int,
+    rule: UpdateRule | None,
+    held: Collection[str] = (),
+) -> Stage:
     """Return a task's training; in a slow stage after it the last shared blocks move alone.
 
-    The first task has no slow stage, since it trains those blocks anyway.
+    The first task has no slow stage, since it trains those blocks anyway. `held` names parameters that the
+    rule leaves no way to move.
     """
-    still = set(still_parameters(system))
+    still = {*still_parameters(system), *held}
     scopes: dict[str, Scope] = {
         name: "frozen" if name in still else scope_of(name, task=task, config=config)
         for name, _ in system.named_parameters()

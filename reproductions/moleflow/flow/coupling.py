@@ -43,6 +43,13 @@ class Permute(torch.autograd.Function):
         order, back = ctx.orders  # type: ignore[attr-defined]
         return Permute.apply(gradient, back, order), None, None
 
+    @staticmethod
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> Tensor:
+        """Return tangent[..., order]: a directional derivative, for score matching."""
+        order, back = ctx.orders  # type: ignore[attr-defined]
+        found: Tensor = Permute.apply(tangent, order, back)
+        return found
+
 
 def log_scale(raw: Float[Tensor, "*patch active"], *, clamp: float) -> Float[Tensor, "*patch active"]:
     """Return log s = clamp · tanh(0.1 · raw), in (-clamp, clamp)."""
