@@ -13,7 +13,7 @@ from mechlab.files import sha256_bytes
 from mechlab.specs import Item
 
 Named = Item | str | tuple[str, int]  # an image; its name; its name and label (0 normal, 1 defective)
-Chosen = Sequence[Item | str | int] | Int[np.ndarray, " item"]  # rows of a table, by name, number or Item
+Chosen = Sequence[Named | int] | Int[np.ndarray, " item"]  # rows of a table, by number or as in it
 CLASS = "all"  # of images that are known by name alone
 
 
@@ -34,22 +34,33 @@ class ItemTable:
                 )
 
     def rows(self, chosen: Chosen) -> Int[np.ndarray, " item"]:
-        """Return rows of the table for numbers, names or Items; MechlabError for one that is not in it."""
+        """Return rows of the table for numbers, names (with or without label) or Items.
+
+        Raises MechlabError for one that is not in it, or has another label there.
+        """
         return np.array([self._number(entry) for entry in chosen], dtype=np.int64)
 
-    def _number(self, entry: Item | str | int | np.integer) -> int:
+    def _number(self, entry: Named | int | np.integer) -> int:
         if isinstance(entry, int | np.integer) and not isinstance(entry, bool):
             if not 0 <= entry < len(self.items):
                 raise MechlabError(
                     f"item {entry} is not in the table of {len(self.items)}; give 0 to {len(self.items) - 1}."
                 )
             return int(entry)
-        name = entry.image if isinstance(entry, Item) else entry
-        if not isinstance(name, str):
-            raise MechlabError(f"{entry!r} names no item; give its row, its name or the Item itself.")
-        if name not in self._row:
-            raise unknown("item", name, list(self._row)[:6])
-        return self._row[name]
+        if isinstance(entry, bool) or not isinstance(entry, Item | str | tuple):
+            raise MechlabError(
+                f"{entry!r} names no item; give its row, its name (with or without its label) or the Item."
+            )
+        named = _item(entry)
+        if named.image not in self._row:
+            raise unknown("item", named.image, list(self._row)[:6])
+        row = self._row[named.image]
+        if not isinstance(entry, str) and named.label != self.items[row].label:
+            raise MechlabError(
+                f"'{named.image}' was given label {named.label} and has {self.items[row].label} in items; "
+                "correct one of them, or give its name alone."
+            )
+        return row
 
 
 def _item(entry: Named) -> Item:

@@ -1,19 +1,22 @@
 """A recording of a trained run: images go through its checkpoints, a RecordSpec names it."""
 
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mechlab import systems
 from mechlab.errors import MechlabError
-from mechlab.files import lock, remove_folder
+from mechlab.files import lock, remove_folder, size
 from mechlab.instrument.offline import NamedLoss, record_checkpoint
 from mechlab.instrument.run_images import RAW, RunImages, classes, picked
+from mechlab.instrument.schedule import is_due
 from mechlab.recording import reader
 from mechlab.recording.writer import Writer
 from mechlab.runs.folder import RunFolder
@@ -178,20 +181,27 @@ def altered(
 
 def expected(plan: Plan, spec: RecordSpec, report: Report) -> None:
     """Say how much a recording of latents may take and how much disk is free; refuse what cannot fit."""
-    rows, columns = plan.inputs.grid
-    images = sum(len(picked(plan, spec, name)) for name in classes(plan, max(spec.stages)))
+    counts = [len(picked(plan, spec, name)) for name in classes(plan, max(spec.stages))]
     passes = max(1, len(spec.adapters)) * len(spec.stages)
-    largest = images * rows * columns * plan.inputs.dim * 4 * passes
     outputs = [entry for entry in spec.plan if entry.quantity in {"latent", "activation"}]
     whole = [entry for entry in outputs if entry.reduction is None]
-    kept = sum(largest // entry.every for entry in whole)
+    kept = passes * sum(latent_bytes(plan, entry, counts) for entry in whole)
     free = shutil.disk_usage(plan.run.path).free
-    report(f"  {images} images; up to {kept / 1e6:.0f} MB of latents a site, {free / 1e9:.1f} GB free")
-    if kept > SHARE_OF_DISK * free:
+    report(
+        f"  {sum(counts)} images; up to {size(kept)} of latents a site and as much again while it is packed, "
+        f"{size(free)} free"
+    )
+    if 2 * kept > SHARE_OF_DISK * free:
         raise MechlabError(
-            f"the recording may take {kept / 1e9:.1f} GB and {free / 1e9:.1f} GB are free; "
-            "give fewer sites, --limit, or --dtype float16."
+            f"the recording may take {size(2 * kept)}, half of it while it is packed, and {size(free)} are "
+            "free; give fewer sites, --limit, or --dtype float16."
         )
+
+
+def latent_bytes(plan: Plan, entry: PlanEntry, counts: Sequence[int]) -> int:
+    """Return the size of one site's latents of the images that are due, of `counts` in each class."""
+    due = sum(is_due(image, entry) for count in counts for image in range(count))
+    return due * math.prod(plan.inputs.grid) * plan.inputs.dim * np.dtype(entry.dtype).itemsize
 
 
 def needs_scores(spec: RecordSpec) -> bool:

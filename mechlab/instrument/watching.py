@@ -16,7 +16,7 @@ from torch import nn
 
 from mechlab import systems
 from mechlab.errors import MechlabError
-from mechlab.instrument.forecast import check_steps
+from mechlab.instrument.forecast import check_steps, checkpoint_bytes
 from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.recorder import Recorder
@@ -45,7 +45,7 @@ class Watch:
         self.system = plan.spec.system
         self.inputs, self.grid = plan.inputs, plan.inputs.grid
         self.on_fault: OnFault = plan.request.record_fault or "stop"
-        self.steps = steps_of(plan)
+        self.steps, self.tasks = steps_of(plan), len(plan.spec.tasks)
         check_fires(self.entries, steps=self.steps)
         spec = spec_of(plan, asked)
         self.folder = folder_of(plan)
@@ -99,7 +99,14 @@ class Watch:
         assert self.recorder is not None and self.writer is not None
         self.recorder.end()
         if not self.is_forecast:
-            check_steps(self.recorder, self.writer.sizes, self.folder, steps=range(step.step, self.steps))
+            left = self.tasks - step.task if self.world.rank == 0 else 0  # the first rank writes checkpoints
+            check_steps(
+                self.recorder,
+                self.writer.sizes,
+                self.folder,
+                steps=range(step.step, self.steps),
+                checkpoint_bytes=checkpoint_bytes(self.module, tasks=left) if left else 0,
+            )
             self.is_forecast = True
 
     def commit(self) -> int:

@@ -40,6 +40,30 @@ def test_calls_hold_the_items_that_were_said(tmp_path):
         assert len({entry.sha256 for entry in found.items}) == 4
 
 
+def test_a_batch_takes_whatever_the_table_takes(tmp_path):
+    network, table = model(), ["a.png", ("b.png", 1), item("c.png"), ("d.png", 0)]
+    with mechlab.record(network, PLAN, tmp_path / "recording", items=table) as recorder:
+        recorder.batch(table[::-1])
+        network(torch.randn(4, 3))
+    with recording.open(tmp_path / "recording") as found:
+        assert found["activation/0"].coordinates["item"].tolist() == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        pytest.param(("b.png", 0), "'b.png' was given label 0 and has 1 in items; correct one", id="label"),
+        pytest.param(item("a.png"), "'a.png' was given label 1 and has 0 in items", id="label of an Item"),
+        pytest.param(("c.png", 0), "no item named 'c.png'. Did you mean", id="name"),
+        pytest.param(("b.png", 2), r"\('b.png', 2\) is no item; give an Item, a name, or", id="no label"),
+        pytest.param(True, "True names no item; give its row, its name", id="a truth value"),
+    ],
+)
+def test_what_names_no_row_of_the_table_is_refused(entry, message):
+    with pytest.raises(MechlabError, match=message):
+        ItemTable(["a.png", ("b.png", 1)]).rows([entry])
+
+
 def test_the_name_of_a_loss_is_kept_with_what_comes_from_it(tmp_path):
     network = model()
     with mechlab.record(network, GRADIENTS, tmp_path / "recording", items=["a", "b"]) as recorder:

@@ -1,5 +1,7 @@
 """A recording of a run: images, latents, log-dets, gradients, weights and scores of its checkpoints."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -119,9 +121,24 @@ def test_a_plan_that_does_not_fit_leaves_no_recording(small_run):
     assert {path.name for path in (small_run.path / "recordings").iterdir() if path.is_dir()} == before
 
 
-def test_a_recording_that_cannot_fit_the_disk_is_refused(small_run, monkeypatch):
+@pytest.mark.parametrize(
+    ("dtype", "at", "share"),
+    [("float64", None, 1.0), ("float32", None, 0.5), ("float16", None, 0.25), ("float64", (0, 3), 0.25)],
+    ids=["float64", "float32", "float16", "two of eight images"],
+)
+def test_a_recording_that_cannot_fit_the_disk_with_its_packed_copy_is_refused(
+    small_run, monkeypatch, dtype, at, share
+):
     from mechlab.instrument import session
 
-    monkeypatch.setattr(session.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10_000})())
-    with pytest.raises(MechlabError, match=r"give fewer sites, --limit, or --dtype float16"):
-        record_run(small_run.path, request({"site": "latent", "quantity": "latent", "dtype": "float64"}))
+    plan = session.plan_of(session.RunFolder.open(small_run.path))
+    rows, columns = plan.inputs.grid
+    taken = 2 * share * 16 * rows * columns * plan.inputs.dim * 8  # 16 images
+    free = {"bytes": int(taken / 0.9) - 1}
+    entry = {"site": "latent", "quantity": "latent", "dtype": dtype} | ({"at": at} if at else {})
+    spec = session.spec_of(plan, request(entry))
+    monkeypatch.setattr(session.shutil, "disk_usage", lambda _: SimpleNamespace(free=free["bytes"]))
+    with pytest.raises(MechlabError, match=r"half of it while it is packed.* or --dtype float16"):
+        session.expected(plan, spec, print)
+    free["bytes"] += 2
+    session.expected(plan, spec, print)

@@ -86,7 +86,7 @@ def test_what_was_spent_before_an_interruption_counts(asked, monkeypatch):
 
 def test_too_little_disk_is_told_after_the_first_step(asked, monkeypatch):
     monkeypatch.setattr(forecast.shutil, "disk_usage", lambda _: SimpleNamespace(free=20_000))
-    sentence = r"would take .* a step × \d+ steps\) and 20.0 kB are free .*; record fewer sites, less often"
+    sentence = r"would take .* a step × \d+ steps, .* of checkpoints\) and 20.0 kB are free .*; record fewer"
     with pytest.raises(MechlabError, match=sentence):
         train(asked)
     with recording.open(folder_of(asked)) as found:

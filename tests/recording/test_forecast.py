@@ -8,11 +8,19 @@ from mechlab.errors import MechlabError
 from mechlab.recording import forecast
 
 
-@pytest.mark.parametrize(("free", "is_refused"), [(1000, True), (1111, True), (1112, False), (10**9, False)])
-def test_nine_tenths_of_the_free_disk_may_be_taken(tmp_path, monkeypatch, free, is_refused):
+@pytest.mark.parametrize("beside", [0, 900])
+@pytest.mark.parametrize(("free", "is_refused"), [(1000, True), (2222, True), (2223, False), (10**9, False)])
+def test_nine_tenths_of_the_free_disk_may_be_taken_with_the_packed_copy_and_checkpoints(
+    tmp_path, monkeypatch, free, is_refused, beside
+):
+    free += beside * 10 // 9
     monkeypatch.setattr(forecast.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    words = {"step_bytes": 10, "steps": 100, "checkpoint_bytes": beside}
     if is_refused:
-        with pytest.raises(MechlabError, match=r"would take 1.0 kB \(10 B a step × 100 steps\)"):
-            forecast.check_room(tmp_path, step_bytes=10, steps=100)
+        told = r"\(10 B a step × 100 steps, and as much again while it is packed" + (
+            r", and 900 B of checkpoints\)" if beside else r"\)"
+        )
+        with pytest.raises(MechlabError, match=rf"would take {2 + beside / 1000} kB {told}"):
+            forecast.check_room(tmp_path, **words)
     else:
-        forecast.check_room(tmp_path, step_bytes=10, steps=100)
+        forecast.check_room(tmp_path, **words)
