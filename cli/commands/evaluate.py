@@ -19,7 +19,7 @@ from cli.console import (
 
 
 @click.command(name="evaluate")
-@click.argument("run")
+@click.argument("run", nargs=-1, required=True)
 @click.option("--router", help="mahalanobis, euclidean, oracle, two-stage:K, likelihood, ...; see docs.")
 @click.option("--aggregation", help="max, mean, top_k:K, percentile:P, top_k_percent:P, spatial_cluster:W.")
 @click.option("--sigma", help="Pixels of the Gaussian over the map: 4, 0.6*2+0.4*4, or 4,screw=2 by class.")
@@ -31,7 +31,7 @@ from cli.console import (
 @json_option
 @quiet_option
 def command(
-    run: str,
+    run: tuple[str, ...],
     out: Path,
     ablate: tuple[str, ...],
     swap: tuple[str, ...],
@@ -43,6 +43,8 @@ def command(
 ) -> None:
     """Evaluate RUN again; changing a router, an aggregation, a sigma or a part of the flow never trains.
 
+    Several runs are evaluated as one: the mean of their z-scores, on the scale of the first.
+
     \b
     Example:
         mechlab evaluate runs/moleflow-0a1b2c3d4e5f --router oracle
@@ -50,10 +52,10 @@ def command(
     from mechlab.runs.folder import find
     from mechlab.runs.interventions import asked
     from mechlab.runs.settings import evaluation_words
-    from mechlab.train.session import reevaluate
+    from mechlab.train.ensemble import evaluate_together
 
-    found = reevaluate(
-        find(run, out),
+    found = evaluate_together(
+        [find(name, out) for name in run],
         settings=evaluation_words(given),
         interventions=asked(ablate=ablate, swap=swap, patch=patch),
         device=device,

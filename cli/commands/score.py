@@ -8,7 +8,7 @@ from cli.console import emit_json, emit_table, json_option, quiet_option, report
 
 
 @click.command(name="score")
-@click.argument("run")
+@click.argument("run", nargs=-1, required=True)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--out", "target", type=click.Path(path_type=Path), required=True, help="Folder of scores and maps."
@@ -22,7 +22,7 @@ from cli.console import emit_json, emit_table, json_option, quiet_option, report
 @json_option
 @quiet_option
 def command(
-    run: str,
+    run: tuple[str, ...],
     folder: Path,
     target: Path,
     out: Path,
@@ -34,15 +34,18 @@ def command(
 ) -> None:
     """Score every image below FOLDER with RUN: scores.csv, and one anomaly map (.npy and .png) an image.
 
+    Several runs are scored as one: the mean of their z-scores, on the scale of the first.
+
     \b
     Example:
         mechlab score runs/moleflow-0a1b2c3d4e5f my-images --out scored
     """
     from mechlab.runs.folder import find
-    from mechlab.train.images import score_folder
+    from mechlab.train.ensemble_images import score_together
 
-    found = score_folder(
-        find(run, out), folder, target, task=task, sigma=sigma, device=device, report=reporter(quiet)
+    runs = [find(name, out) for name in run]
+    found = score_together(
+        runs, folder, target, task=task, sigma=sigma, device=device, report=reporter(quiet)
     )
     if as_json:
         emit_json({"scores": str(target / "scores.csv"), "maps": str(target / "maps"), "images": found})

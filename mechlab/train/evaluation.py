@@ -26,6 +26,7 @@ from mechlab.train import gallery
 from mechlab.train.alteration import COMPARABLE, UNALTERED, Alteration
 from mechlab.train.calibration import calibrated
 from mechlab.train.inputs import Inputs
+from mechlab.train.rejection import accepting, rejected, rejection_rates
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import Scores, score
 from mechlab.train.stage import Trainable
@@ -81,6 +82,7 @@ def evaluate(
     routing = Routing.of(spec.router, inputs, tasks=spec.checkpoint + 1)
     try:
         with alteration:
+            routing = accepting(routing, system, inputs, tasks=spec.checkpoint + 1, device=device)
             scoring = calibrated(system, inputs, settings, tasks=spec.checkpoint + 1, device=device,
                                  alteration=alteration)  # fmt: skip
             for task, names in enumerate(inputs.tasks[: spec.checkpoint + 1]):
@@ -128,6 +130,8 @@ def _class(
     scores.save(folder / f"{name}.npz")
     metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)
     labels = [item.label for item in features.items]
+    if (refused := rejected(routing, scores.distances, scores.routes)) is not None:
+        metrics |= rejection_rates(refused, np.array(labels))
     kept: dict[str, Any] = {"labels": labels, "scores": images.tolist()}
     held = inputs.held_out(name)
     if len(held) and not alteration.needs_items:  # nothing was recorded of images that no one asked for

@@ -3,13 +3,13 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from mechlab.errors import MechlabError
@@ -22,12 +22,22 @@ from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import validated
 from mechlab.train.calibration import scoring_of
 from mechlab.train.devices import fabric
+from mechlab.train.rejection import accepting, rejected
 from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import score
 from mechlab.train.session import Report, restore, silent
 
-COLUMNS = ("image", "score", "threshold", "anomalous", "task", "classes")
+COLUMNS = ("image", "score", "threshold", "anomalous", "task", "classes", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a run makes of images."""
+
+    maps: Float[np.ndarray, "item row column"]  # patch scores, nats
+    routes: Int[np.ndarray, " item"]  # the task whose expert gave them
+    rejected: Bool[np.ndarray, " item"] | None  # whether the router says that it is of no task
 
 
 def score_folder(
@@ -61,21 +71,41 @@ def score_folder(
         )
     refuse_classes_apart(plan)
     report(f"{len(files)} images, run {run.name}")
-    maps, routes = patch_maps(plan, files, task=task, device=device)
+    seen = patch_maps(plan, files, task=task, device=device)
     scoring = run_scoring(plan)
-    scores = scoring.image_scores(maps, np.array(routes))
-    thresholds = task_thresholds(plan)
-    rows: list[dict[str, Any]] = []
-    for file, value, route in zip(files, scores, routes, strict=True):
+    scores = scoring.image_scores(seen.maps, seen.routes)
+    names = [str(file.relative_to(folder)) for file in files]
+    rows = rows_of(names, scores, seen, tasks=plan.spec.tasks, thresholds=task_thresholds(plan))
+    write_scores(target, rows, pixel_maps(plan, scoring, seen.maps, seen.routes))
+    return rows
+
+
+def rows_of(
+    names: Sequence[str],
+    scores: Float[np.ndarray, " item"],
+    seen: Seen,
+    *,
+    tasks: Sequence[Sequence[str]],
+    thresholds: Sequence[float | None],
+) -> list[dict[str, Any]]:
+    """Return a row an image: its score, the decision at the threshold of its task, and its route."""
+    rows = []
+    for index, (name, value, route) in enumerate(zip(names, scores, seen.routes, strict=True)):
         limit = thresholds[route]
-        rows.append({"image": str(file.relative_to(folder)), "score": float(value), "threshold": limit,
+        rows.append({"image": name, "score": float(value), "threshold": limit,
                      "anomalous": None if limit is None else bool(value > limit), "task": int(route),
-                     "classes": "+".join(plan.spec.tasks[route])})  # fmt: skip
-    pixels = pixel_maps(plan, scoring, maps, routes)
+                     "classes": "+".join(tasks[route]),
+                     "rejected": None if seen.rejected is None else bool(seen.rejected[index])})  # fmt: skip
+    return rows
+
+
+def write_scores(
+    target: Path, rows: list[dict[str, Any]], pixels: Float[np.ndarray, "item height width"]
+) -> None:
+    """Write scores.csv and maps/ into a folder that is whole or not there."""
     with staged_folder(target) as stage:
         write_table(stage / "scores.csv", rows)
         write_maps(stage / "maps", [row["image"] for row in rows], pixels)
-    return rows
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -89,21 +119,22 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
-def patch_maps(
-    plan: Plan, files: Sequence[Path], *, task: int | None, device: str
-) -> tuple[Float[np.ndarray, "item row column"], list[int]]:
-    """Return patch scores in nats and the task whose expert gave them, by the router where `task` is None."""
+def patch_maps(plan: Plan, files: Sequence[Path], *, task: int | None, device: str) -> Seen:
+    """Return what a run makes of image files: by its router, or by the expert of `task`."""
     where = fabric(device).device
     system = restore(plan, checkpoint=max(plan.run.checkpoints(), default=-1), device=where)
-    tasks, maps, routes = len(plan.spec.tasks), [], []
+    tasks, maps, routes, refused = len(plan.spec.tasks), [], [], []
     routing = Routing.of(plan.evaluation.router if task is None else "oracle", plan.inputs, tasks=tasks)
     if task is None and routing.is_oracle:
         raise MechlabError("this run's router is the oracle, which needs the task; give --task.")
+    routing = accepting(routing, system, plan.inputs, tasks=tasks, device=where)
     for features in feature_batches(plan, files):
         found = score(system, features, task=task or 0, tasks=tasks, router=routing, device=where)
         maps.append(found.routed)
-        routes += [int(route) for route in found.routes]
-    return np.concatenate(maps), routes
+        routes.append(found.routes)
+        refused.append(rejected(routing, found.distances, found.routes))
+    known = [one for one in refused if one is not None]
+    return Seen(np.concatenate(maps), np.concatenate(routes), np.concatenate(known) if known else None)
 
 
 def refuse_classes_apart(plan: Plan) -> None:
@@ -120,13 +151,13 @@ def refuse_classes_apart(plan: Plan) -> None:
 
 
 def pixel_maps(
-    plan: Plan, scoring: Scoring, maps: Float[np.ndarray, "item row column"], routes: Sequence[int]
+    plan: Plan, scoring: Scoring, maps: Float[np.ndarray, "item row column"], routes: Int[np.ndarray, " item"]
 ) -> Float[np.ndarray, "item height width"]:
     """Return each image's map in pixels, smoothed as those of the classes of its task are."""
     size = plan.inputs.image_size
     found = np.empty((len(maps), size, size))
-    for task in sorted(set(routes)):
-        chosen = np.flatnonzero(np.array(routes) == task)
+    for task in np.unique(routes):
+        chosen = np.flatnonzero(routes == task)
         found[chosen] = scoring.pixel_maps(maps[chosen], size=size, class_name=plan.spec.tasks[task][0])
     return found
 
@@ -143,10 +174,13 @@ def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndar
 
 def run_scoring(plan: Plan) -> Scoring:
     """Return how the run's own evaluation reads patch scores, with its calibration."""
-    found = _evaluation(plan).get("calibration")
-    return replace(
-        scoring_of(plan.evaluation), calibration=None if found is None else Calibration.read(found)
-    )
+    return scoring_from(plan.evaluation, _evaluation(plan))
+
+
+def scoring_from(settings: EvaluationSettings, document: dict[str, Any]) -> Scoring:
+    """Return how an evaluation read patch scores, with what it found on training normals."""
+    found = document.get("calibration")
+    return replace(scoring_of(settings), calibration=None if found is None else Calibration.read(found))
 
 
 def _evaluation(plan: Plan) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mechlab.errors import MechlabError
 from mechlab.runs.router import ORACLE, Router
+from mechlab.stats.gate import Gate
 from mechlab.stats.prototypes import prototypes
 from mechlab.train.stage import Trainable
 
@@ -23,8 +24,14 @@ from mechlab.train.stage import Trainable
 class Normals(Protocol):
     """What a run's inputs tell of the training normals."""
 
+    tasks: tuple[tuple[str, ...], ...]
+
     def fitting(self, task: int) -> Float[np.ndarray, "item row column dim"]:
         """Return the features of the normals that a task is trained on."""
+        ...
+
+    def held_out(self, class_name: str) -> Float[np.ndarray, "item row column dim"]:
+        """Return the features of the normals that no training sees."""
         ...
 
 
@@ -34,15 +41,20 @@ class Routing:
 
     router: Router
     centres: tuple[Float[np.ndarray, "prototype dim"], ...] = ()  # of each task, for prototypes
+    gate: Gate | None = None
+    limits: tuple[float, ...] = ()  # distance that each task accepts; none rejects nothing
 
     @classmethod
     def of(cls, words: str, normals: Normals, *, tasks: int) -> "Routing":
-        """Return the router of some words; prototypes are found anew, each task's from its own normals.
+        """Return the router of some words; prototypes and gates are found anew, from the tasks' normals.
 
         Raises:
             MechlabError: words of no router, or more prototypes than a task has normals.
         """
         router = Router.read(words)
+        if router.gate is not None:
+            return cls(router, gate=Gate.of([_means(normals, task) for task in range(tasks)],
+                                            learning=router.gate))  # fmt: skip
         if router.prototypes is None:
             return cls(router)
         return cls(router, tuple(_centres(normals, task, router.prototypes) for task in range(tasks)))
@@ -57,8 +69,8 @@ class Routing:
     ) -> Float[Tensor, "batch task"]:
         """Return the distance of each image to each of the first tasks, float64; the least wins.
 
-        Infinite for a task that did not reach the second stage. Units: nats a patch for likelihood, nats a
-        channel for entropy, squared distances with log_det, else those of `task_distances`.
+        Infinite for a task that did not reach the second stage. Units: nats a patch for likelihood, nats for
+        a gate, nats a channel for entropy, squared distances with log_det, else those of `task_distances`.
         """
         router = self.router
         found = self._base(system, batch, tasks=tasks)
@@ -80,6 +92,9 @@ class Routing:
             return likelihood_distances(system, batch, near=near)
         if self.router.base == "prototypes":
             return prototype_distances(batch, self.centres[:tasks])
+        if self.gate is not None:
+            means = batch.double().mean(dim=(1, 2))
+            return torch.from_numpy(self.gate.surprise(means.cpu().numpy())).to(means.device)[:, :tasks]
         return system.task_distances(batch, router=self.router.base)[:, :tasks].double()
 
 
@@ -108,10 +123,13 @@ def prototype_distances(
 
 
 def _centres(normals: Normals, task: int, count: int) -> Float[np.ndarray, "prototype dim"]:
-    means = np.stack([item.astype(np.float64).mean(axis=(0, 1)) for item in normals.fitting(task)])
     try:
-        return prototypes(means, count)
+        return prototypes(_means(normals, task), count)
     except ValueError as fault:
         raise MechlabError(
             f"router prototypes:{count} asks for more than task {task} can give ({fault}); ask for fewer."
         ) from fault
+
+
+def _means(normals: Normals, task: int) -> Float[np.ndarray, "item dim"]:
+    return np.stack([item.astype(np.float64).mean(axis=(0, 1)) for item in normals.fitting(task)])

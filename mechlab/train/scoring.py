@@ -82,8 +82,7 @@ def score(
         distances = np.full((len(features), tasks), np.inf)
         distances[:, task] = 0.0
     else:
-        parts = [routing.distances(system, batch, tasks=tasks) for batch in _batches(features, device)]
-        distances = torch.cat(parts).cpu().numpy()
+        distances = distances_of(system, features, routing, tasks=tasks, device=device)
     routes = distances.argmin(axis=1)
     routed = given.copy()
     for other in np.unique(routes[routes != task]):
@@ -91,6 +90,20 @@ def score(
         with around(int(other), sent):
             routed[sent] = _maps(system, features[sent], task=int(other), device=device)
     return Scores(given=given, routed=routed, distances=distances, routes=routes)
+
+
+@torch.inference_mode()
+def distances_of(
+    system: Trainable,
+    features: Float[np.ndarray, "item row column dim"],
+    routing: Routing,
+    *,
+    tasks: int,
+    device: torch.device,
+) -> Float[np.ndarray, "item task"]:
+    """Return a router's distance of each image to each of the first tasks."""
+    parts = [routing.distances(system, batch, tasks=tasks) for batch in _batches(features, device)]
+    return np.asarray(torch.cat(parts).cpu().numpy())
 
 
 def _batches(

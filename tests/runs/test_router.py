@@ -21,6 +21,11 @@ from mechlab.specs import validated
         ("mahalanobis+log_det", "mahalanobis+1*log_det"),
         ("mahalanobis+0*log_det", "mahalanobis"),
         ("likelihood+2*entropy", "likelihood+2*entropy"),
+        ("gate", "gate:joint"),
+        ("gate:sequential+0*entropy", "gate:sequential"),
+        ("mahalanobis / reject:0.050", "mahalanobis/reject:0.05"),
+        ("two-stage:3/reject:0.1", "two-stage:3:mahalanobis/reject:0.1"),
+        ("euclidean+1*entropy/reject:0", "euclidean+1*entropy"),
     ],
 )
 def test_equal_words_have_one_form_that_reads_back(words, canonical):
@@ -48,6 +53,13 @@ def test_equal_words_have_one_form_that_reads_back(words, canonical):
         ("two-stage+1*entropy", "cannot add 'entropy' to 'two-stage'"),
         ("entropy+1*entropy", "cannot add 'entropy' to 'entropy'"),
         ("oracle+1*entropy", "cannot add 'entropy' to 'oracle'"),
+        ("gate:replayed", "no way for a gate to learn named 'replayed'"),
+        ("gate:joint:3", "has a part that nothing reads, '3'"),
+        ("oracle/reject:0.1", "cannot reject: the oracle has no distances"),
+        ("mahalanobis/rejects:0.1", "Did you mean 'reject'"),
+        ("mahalanobis/reject", r"rejects no share of normals in \[0, 1\)"),
+        ("mahalanobis/reject:1", r"rejects no share of normals in \[0, 1\)"),
+        ("mahalanobis/reject:x", r"rejects no share of normals in \[0, 1\)"),
     ],
 )
 def test_other_words_are_refused(words, sentence):

@@ -21,12 +21,12 @@ def planned(request, **changes):
 def test_a_map_is_smoothed_as_those_of_its_task(small_request, rng):
     plan, scoring = planned(small_request), Scoring(aggregation="max", value=None, sigma=WORDS)
     maps = rng.standard_normal((4, 8, 8)).astype(np.float32)
-    found = pixel_maps(plan, scoring, maps, [0, 1, 1, 0])
+    found = pixel_maps(plan, scoring, maps, np.array([0, 1, 1, 0]))
     refuse_classes_apart(plan)
     for index, name in enumerate(("bolt", "nut", "nut", "bolt")):
         expected = scoring.pixel_maps(maps[[index]], size=64, class_name=name)[0]
         np.testing.assert_array_equal(found[index], expected)
-    assert not np.allclose(found, pixel_maps(plan, scoring, maps, [0, 0, 0, 0]))
+    assert not np.allclose(found, pixel_maps(plan, scoring, maps, np.zeros(4, dtype=np.int64)))
 
 
 def test_classes_apart_within_a_task_are_refused(small_request):

@@ -1,6 +1,6 @@
 """Laws of the routers (M15, M48) on a system of three tasks that tells a likelihood and two terms."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 
 from mechlab.errors import MechlabError
 from mechlab.runs.router import Router
+from mechlab.train.rejection import accepting, rejected, rejection_rates
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import score
 from mechlab.train.session import plan_of, reevaluate, restore
@@ -122,12 +123,17 @@ def test_tasks_to_come_are_not_asked(batch):
 
 @dataclass
 class Given:
-    """The training normals of each task."""
+    """The training normals of each task, and those that were held out of it."""
 
-    tasks: tuple
+    normals: tuple
+    held: dict = field(default_factory=dict)
+    tasks: tuple = (("a",), ("b",))
 
     def fitting(self, task):
-        return self.tasks[task]
+        return self.normals[task]
+
+    def held_out(self, class_name):
+        return self.held[class_name]
 
 
 def test_one_prototype_a_task_is_euclidean_and_two_find_a_split_task(rng):
@@ -136,9 +142,9 @@ def test_one_prototype_a_task_is_euclidean_and_two_find_a_split_task(rng):
     normals = Given((split.astype("float32"), middle.astype("float32")))
     system = Told()
     system.means = torch.from_numpy(
-        np.stack([task.astype(np.float64).mean(axis=(0, 1, 2)) for task in normals.tasks])
+        np.stack([task.astype(np.float64).mean(axis=(0, 1, 2)) for task in normals.normals])
     )
-    batch = torch.from_numpy(normals.tasks[0])
+    batch = torch.from_numpy(normals.normals[0])
     one, two = (Routing.of(f"prototypes:{count}", normals, tasks=2) for count in (1, 2))
     torch.testing.assert_close(
         one.distances(system, batch, tasks=2), system.task_distances(batch, router="euclidean")
@@ -150,7 +156,8 @@ def test_one_prototype_a_task_is_euclidean_and_two_find_a_split_task(rng):
 
 
 @pytest.mark.parametrize(
-    "words", ["two-stage:2:euclidean", "likelihood", "entropy", "prototypes:2", "mahalanobis+1*log_det"]
+    "words",
+    ["two-stage:2:euclidean", "likelihood", "entropy", "prototypes:2", "mahalanobis+1*log_det", "gate:joint"],
 )
 def test_every_router_evaluates_a_run(small_run, words):
     found = reevaluate(small_run, settings={"router": words})
@@ -168,3 +175,67 @@ def test_two_stages_of_a_run_meet_likelihood_and_prototype(small_run):
     }
     assert np.array_equal(found["two-stage:1"].routes, found["mahalanobis"].routes)
     assert np.array_equal(found["two-stage:2"].distances, found["likelihood"].distances)
+
+
+def clusters(rng, *, away=6.0):
+    """Normals of two tasks, held-out ones of the same kind, and images of neither."""
+    kinds = [rng.normal([[-away, 0.0]], 1.0, (60, 1, 1, 2)), rng.normal([[away, 0.0]], 1.0, (60, 1, 1, 2))]
+    kinds = [kind.astype("float32") for kind in kinds]
+    normals = Given(tuple(kind[:20] for kind in kinds), {"a": kinds[0][20:], "b": kinds[1][20:]})
+    strange = torch.from_numpy(rng.normal([[0.0, 30.0]], 1.0, (25, 1, 1, 2)).astype("float32"))
+    system = Told()
+    system.means = torch.tensor([[-away, 0.0], [away, 0.0]], dtype=torch.float64)
+    return normals, system, strange
+
+
+@pytest.mark.parametrize(("words", "known"), [("gate", [0, 1]), ("gate:sequential", [1, 1])])
+def test_a_gate_routes_what_it_has_learned_and_forgets_in_sequence(rng, words, known):
+    normals, system, _ = clusters(rng)
+    routing = Routing.of(words, normals, tasks=2)
+    for task, route in enumerate(known):
+        batch = torch.from_numpy(normals.fitting(task))
+        found = routing.distances(system, batch, tasks=2)
+        assert found.shape == (20, 2)
+        assert (found.argmin(dim=1) == route).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("base", ["euclidean", "gate", "prototypes:2", "likelihood"])
+def test_rejection_changes_no_route_and_its_share_is_that_of_held_out_normals(rng, base):
+    normals, system, _ = clusters(rng)
+    plain, rejecting = (Routing.of(words, normals, tasks=2) for words in (base, f"{base}/reject:0.2"))
+    batch = torch.from_numpy(normals.held["a"])
+    assert torch.equal(plain.distances(system, batch, tasks=2), rejecting.distances(system, batch, tasks=2))
+    accepted = accepting(rejecting, system, normals, tasks=2, device=CPU)
+    own = accepted.distances(system, batch, tasks=2).numpy()
+    refused = rejected(accepted, own, np.zeros(len(own), dtype=np.int64))
+    assert refused.mean() == pytest.approx(7 / 40)  # the 8th of 41 exchangeable ones is the threshold
+    assert accepting(plain, system, normals, tasks=2, device=CPU).limits == ()
+    assert rejected(plain, own, np.zeros(len(own), dtype=np.int64)) is None
+
+
+def test_images_of_no_task_are_rejected(rng):
+    normals, system, strange = clusters(rng)
+    routing = Routing.of("euclidean/reject:0.05", normals, tasks=2)
+    routing = accepting(routing, system, normals, tasks=2, device=CPU)
+    away = routing.distances(system, strange, tasks=2).numpy()
+    assert rejected(routing, away, away.argmin(axis=1)).all()
+    rates = rejection_rates(np.array([True, False, True]), np.array([0, 0, 1]))
+    assert rates == {"rejected_normal": 0.5, "rejected_defective": 1.0}
+    assert rejection_rates(np.array([True]), np.array([1]))["rejected_normal"] is None
+
+
+def test_rejection_needs_held_out_normals(rng):
+    normals, system, _ = clusters(rng)
+    normals.held["b"] = normals.held["b"][:0]
+    with pytest.raises(MechlabError, match="task 1 has none; train with --set holdout"):
+        accepting(Routing.of("euclidean/reject:0.1", normals, tasks=2), system, normals, tasks=2, device=CPU)
+
+
+def test_a_run_tells_how_much_its_router_rejects(small_run):
+    plain, rejecting = (reevaluate(small_run, settings={"router": words})
+                        for words in ("mahalanobis", "mahalanobis/reject:0.3"))  # fmt: skip
+    for name, metrics in rejecting["metrics"].items():
+        assert 0 <= metrics["rejected_normal"] <= 1
+        assert {key: metrics[key] for key in plain["metrics"][name]} == plain["metrics"][name]
+    assert "rejected_normal" not in plain["mean"]
+    assert reevaluate(small_run, settings={"router": "mahalanobis/reject:0"})["spec"] == plain["spec"]
