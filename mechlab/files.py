@@ -15,6 +15,8 @@ from typing import IO, Any
 
 from mechlab.errors import MechlabError
 
+_BLOCK_BYTES = 1024**2  # hashed at a time; few, so that a thread that hashes seldom asks for the interpreter
+
 
 @contextmanager
 def told(path: Path) -> Iterator[None]:
@@ -153,8 +155,11 @@ def _is_at(stream: IO[str], path: Path) -> bool:
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as 64 hex digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest, block = hashlib.sha256(), bytearray(_BLOCK_BYTES)
+    with path.open("rb", buffering=0) as stream:
+        while count := stream.readinto(block):
+            digest.update(memoryview(block)[:count])
+    return digest.hexdigest()
 
 
 def sha256_bytes(data: bytes) -> str:

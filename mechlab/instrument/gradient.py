@@ -7,7 +7,8 @@ a large tensor is off by 1e-3 on CPU. Source: numerics notes, "CKA and SVD", pit
 
 from functools import partial
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mechlab.instrument.half import Halved, halved
 from mechlab.instrument.parameter_values import ParameterWriter, parameter_axes
@@ -15,6 +16,8 @@ from mechlab.instrument.reduction import Reduced
 from mechlab.instrument.sink import Room
 from mechlab.instrument.sites import trained_parameters
 from mechlab.instrument.tap import Target, parameter_key, remove_all
+
+_SMALL = 2**16  # elements: up to here a copy in the hook and the cast later is quicker than the cast there
 
 
 class GradientTap:
@@ -31,6 +34,8 @@ class GradientTap:
         self.rooms: dict[str, Room] = {}  # whole gradients of the step under way
         self.halves: dict[str, Halved] = {}  # scale and counts of those held in fp16
         self.powers: dict[str, int] = {}  # of the scale a step before: most often right again
+        self.copies: dict[str, Tensor] = {}  # of small gradients, cast together when the step has ended
+        self.copied: set[str] = set()  # those of the step under way
         self.parts: dict[str, list[Reduced]] = {}  # reductions of the step under way
         take = target.sink.timed(self.take)
         self.removals = [
@@ -48,18 +53,14 @@ class GradientTap:
         if entry.reduction is not None:
             self.parts[name] = self.writer.parts(gradient)
             return
-        if name not in self.rooms:  # a second backward of the step fills the same room
-            self.rooms[name] = sink.room((1, *gradient.shape), entry.dtype)
-        into = self.rooms[name].tensor[0]
-        if entry.dtype == "float16":
-            half = halved(gradient.cpu(), into=into, work=sink.work, guess=self.powers.get(name))
-            self.halves[name], self.powers[name] = half, half.power
+        if entry.dtype == "float16" and gradient.numel() <= _SMALL:
+            self._copy(name, gradient)
         else:
-            into.copy_(gradient)
+            self._fill(name, gradient)
 
     def take_again(self) -> None:
         """Keep the gradients as they are now: backward has ended, and something changed them since."""
-        for name in (*self.rooms, *self.parts):
+        for name in (*self.rooms, *self.parts, *self.copied):
             self.take(name, self.parameters[name])
 
     def write(self) -> None:
@@ -69,13 +70,36 @@ class GradientTap:
         for name in self.parameters:
             if name in self.parts:
                 self.fired |= self.writer.put(name, self.parts[name], unit="loss", of_loss=True)
-            elif name in self.rooms:
+                continue
+            if name in self.copied:
+                self._fill(name, self.copies[name])
+            if name in self.rooms:
                 room, key = self.rooms[name], parameter_key("gradient", name)
                 axes = (growing, *parameter_axes(room.tensor[0]))
                 half = self.halves.get(name)
                 sink.give(key, room, axes=axes, unit="loss", of_loss=True, half=half)
                 self.fired.add(key)
         self._forget()
+
+    def _copy(self, name: str, gradient: Tensor) -> None:
+        """Keep a small gradient as it is: between the products of backward every call is a slow one."""
+        known = self.copies.get(name)
+        if known is None or known.dtype != gradient.dtype:  # with a loss scale, bfloat16 becomes float32
+            self.copies[name] = torch.empty_like(gradient)
+        self.copies[name].copy_(gradient)
+        self.copied.add(name)
+
+    def _fill(self, name: str, gradient: Tensor) -> None:
+        """Put a gradient into its room; a second backward of the step fills the same one."""
+        sink, dtype = self.target.sink, self.target.entry.dtype
+        if name not in self.rooms:
+            self.rooms[name] = sink.room((1, *gradient.shape), dtype)
+        into = self.rooms[name].tensor[0]
+        if dtype == "float16":
+            half = halved(gradient.cpu(), into=into, work=sink.work, guess=self.powers.get(name))
+            self.halves[name], self.powers[name] = half, half.power
+        else:
+            into.copy_(gradient)
 
     def begin(self) -> None:
         """Switch on."""
@@ -91,6 +115,7 @@ class GradientTap:
     def _forget(self) -> None:
         self.rooms.clear()
         self.halves.clear()
+        self.copied.clear()
         self.parts.clear()
 
     def remove(self) -> None:

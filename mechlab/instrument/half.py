@@ -10,13 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt16
 from torch import Tensor
 
 _LARGEST = 14  # the largest magnitude is brought below 2^(14 + 1); fp16 ends at 65504, just under 2^16
 _FARTHEST = 120  # powers beyond this overflow float32 themselves
 _FULL, _NEXT = 0x7400, 0x7800  # bits of 2^14 and 2^15 in fp16: where the largest magnitude lies
-_BLOCK = 2**19  # elements that stay in the processor's cache between the passes over them
+_MAGNITUDE = 0x7FFF  # the bits of fp16 but its sign
+_BLOCK = 2**18  # elements that stay in the processor's cache between the passes over them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,15 +108,31 @@ def _cast_blocks(
     values: Float[Tensor, " n"], stored: Float[Tensor, " n"], *, power: int, work: Float[Tensor, " block"]
 ) -> _Cast:
     """Fill `stored` block by block, and look at each block while it is in the cache."""
-    bits, shifted = stored.numpy().view(np.uint16), work.numpy().view(np.uint16)
+    bits, factor = stored.numpy().view(np.uint16), 2.0**power
     largest, lost = 0, 0
     for start in range(0, len(bits), _BLOCK):
         end = min(start + _BLOCK, len(bits))
         block = values[start:end]
-        stored[start:end].copy_(torch.mul(block, 2.0**power, out=work[: end - start]))
-        magnitude = np.left_shift(bits[start:end], 1, out=shifted[: end - start])  # without the sign
-        largest = max(largest, int(magnitude.max()) >> 1)
-        kept = int(np.count_nonzero(magnitude))
-        if kept < end - start:  # zeros that were there before are none that were lost
-            lost += int(torch.count_nonzero(block)) - kept
+        stored[start:end].copy_(torch.mul(block, factor, out=work[: end - start]))
+        extremes = _extremes(bits[start:end])
+        largest = max(largest, extremes.largest)
+        if extremes.has_zero:  # zeros that were there before are none that were lost
+            lost += int(torch.count_nonzero(block)) - int(torch.count_nonzero(stored[start:end]))
     return _Cast(largest, lost)
+
+
+class _Extremes(NamedTuple):
+    largest: int  # magnitude, as bits
+    has_zero: bool
+
+
+def _extremes(bits: UInt16[np.ndarray, " n"]) -> _Extremes:
+    """Return the largest magnitude of fp16 numbers, and whether one is zero, from their bits alone.
+
+    Four scans of whole numbers take half the time of stripping the sign and counting. As unsigned numbers
+    the negative ones are the largest, as signed ones the positive; +0 and -0 are the least of either kind.
+    """
+    signed = bits.view(np.int16)
+    high, high_signed = int(bits.max()), int(signed.max())
+    largest = max(high & _MAGNITUDE if high > _MAGNITUDE else high, high_signed)
+    return _Extremes(largest, int(bits.min()) == 0 or int(signed.min()) == -_MAGNITUDE - 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mechlab.errors import MechlabError
-from mechlab.recording.segment import Batch
+from mechlab.recording.batch import Batch
 from mechlab.specs import Item
 
 Policy = Literal["block", "drop", "error"]

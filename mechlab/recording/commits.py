@@ -9,8 +9,9 @@ from pathlib import Path
 
 from mechlab.errors import MechlabError
 from mechlab.recording.backlog import Backlog, Flush
+from mechlab.recording.batch import Batch
 from mechlab.recording.manifest import Committed, append_segment
-from mechlab.recording.segment import Batch, Segment, writing
+from mechlab.recording.segment import Segment, writing
 
 HELD_BYTES = 32 * 1024**2  # small rows gathered in memory before a commit comes early
 

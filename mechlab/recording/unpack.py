@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mechlab.errors import MechlabError
+from mechlab.recording.batch import Batch
 from mechlab.recording.format import PACKED, get_json, stored
 from mechlab.recording.manifest import (
     Committed,
@@ -19,7 +20,7 @@ from mechlab.recording.manifest import (
 from mechlab.recording.opened import opened
 from mechlab.recording.quantity import reading
 from mechlab.recording.reader import Recording
-from mechlab.recording.segment import Batch, Segment, sync, writing
+from mechlab.recording.segment import Segment, sync, writing
 
 
 def unpack(folder: Path, *, position: int) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from mechlab.errors import MechlabError
 from mechlab.files import canonical_json
 from mechlab.recording.backlog import Backlog, Flush, Policy
+from mechlab.recording.batch import Batch
 from mechlab.recording.commits import Commits
 from mechlab.recording.fault import OnFault, judged, note_end
 from mechlab.recording.form import Form, check_form
@@ -24,7 +25,6 @@ from mechlab.recording.items import identity
 from mechlab.recording.manifest import append_line
 from mechlab.recording.pack import pack as pack_folder
 from mechlab.recording.rooms import Rooms
-from mechlab.recording.segment import Batch
 from mechlab.recording.start import Start, check_free, created, locked, resumed
 from mechlab.recording.statistics import Statistics
 from mechlab.specs import Item

@@ -100,3 +100,12 @@ def test_a_guess_that_fits_the_last_block_alone_is_wrong():
     half = halved(values, guess=halved(values[600_000 - 10 :]).power)
     assert (half.power, half.overflow) == (halved(values).power, 0)
     assert half.stored.isfinite().all()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_sign_of_the_largest_and_of_what_is_lost_does_not_matter(sign):
+    values = sign * torch.tensor([3.0, 2.0**-60, 1.0, 2.0**-70])
+    guess = halved(values).power
+    found = halved(values, guess=guess)
+    assert (found.power, found.overflow, found.underflow) == (13, 0, 2)
+    assert halved(values, guess=guess + 1).power == guess, "a wrong guess is found out"

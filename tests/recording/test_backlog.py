@@ -7,8 +7,8 @@ import pytest
 
 from mechlab.recording import backlog
 from mechlab.recording.backlog import Backlog
+from mechlab.recording.batch import Batch
 from mechlab.recording.format import Column
-from mechlab.recording.segment import Batch
 
 
 def batch(nbytes):

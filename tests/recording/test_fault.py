@@ -11,7 +11,7 @@ import pytest
 
 from mechlab import recording
 from mechlab.errors import MechlabError
-from mechlab.recording import Writer, fault, segment
+from mechlab.recording import Writer, fault, rows, segment
 
 packing = __import__("importlib").import_module("mechlab.recording.pack")  # the package exports a function
 HEAD = {"run_id": "r", "spec": None}
@@ -91,7 +91,7 @@ def test_by_default_the_loop_stops_and_what_was_committed_stays(tmp_path, monkey
 
 
 def test_a_caller_that_is_blocked_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(segment, "write_rows", no_space)
+    monkeypatch.setattr(rows, "write_rows", no_space)
     with Writer.create(tmp_path, attributes=HEAD, on_fault="go-on", limit_bytes=10) as writer:
         for step in range(50):
             append(writer, step, size=200_000)

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from mechlab import recording
 from mechlab.errors import MechlabError
-from mechlab.recording import Writer, commits, segment
+from mechlab.recording import Writer, commits, rows, segment
 from mechlab.recording.chunk import CHUNK_BYTES
 from mechlab.specs import Item
 
@@ -320,13 +320,17 @@ def no_space(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("where", ["write_rows", "sync", "sha256_file", "put_json"])
-def test_a_full_disk_is_one_sentence_and_leaves_committed_rows_only(tmp_path, monkeypatch, where):
+@pytest.mark.parametrize(
+    ("module", "where"),
+    [(rows, "write_whole"), (segment, "sync"), (segment, "sha256_file"), (segment, "put_json")],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_full_disk_is_one_sentence_and_leaves_committed_rows_only(tmp_path, monkeypatch, module, where):
     before = set(threading.enumerate())
     writer = Writer.create(tmp_path / "r", attributes=HEAD)
     step_rows(writer, 0)
     writer.commit()
-    monkeypatch.setattr(segment, where, no_space)
+    monkeypatch.setattr(module, where, no_space)
     step_rows(writer, 1)
     with pytest.raises(MechlabError, match="the disk is full; free some space"):
         writer.commit()
@@ -345,7 +349,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_committed_rows_only(tmp_path, mo
 def test_a_full_disk_frees_a_caller_that_is_blocked(tmp_path, monkeypatch):
     disk = Slow(monkeypatch)
     writer = Writer.create(tmp_path / "r", attributes=HEAD, limit_bytes=1000, flush_seconds=0.01)
-    monkeypatch.setattr(segment, "write_rows", no_space)
+    monkeypatch.setattr(rows, "write_whole", no_space)
     threading.Timer(0.2, disk.may_go.set).start()
     with pytest.raises(MechlabError, match="the disk is full"):
         for _ in range(1000):
@@ -355,7 +359,7 @@ def test_a_full_disk_frees_a_caller_that_is_blocked(tmp_path, monkeypatch):
 
 
 def test_a_fault_of_the_program_in_the_thread_is_raised_as_well(tmp_path, monkeypatch):
-    monkeypatch.setattr(segment, "write_rows", lambda *_: 1 / 0)
+    monkeypatch.setattr(rows, "write_whole", lambda *_: 1 / 0)
     writer = Writer.create(tmp_path / "r", attributes=HEAD)
     step_rows(writer, 0)
     with pytest.raises(MechlabError, match="the recorder stopped: ZeroDivisionError"):
