@@ -7,6 +7,8 @@ from types import ModuleType
 from typing import Any
 
 from mechlab import systems
+from mechlab.runs.aggregation_keys import MODE_OF
+from mechlab.runs.settings import NONZERO
 from mechlab.systems import Entry, Preset
 
 Row = dict[str, Any]
@@ -27,6 +29,7 @@ def entries(kind: str) -> list[Row]:
         "quantities": lambda: [
             _row(entry) for entry in import_module("mechlab.instrument.catalog").QUANTITIES
         ],
+        "combinations": _combinations,
         "probes": lambda: [_probe(name, module) for name, module in systems.probes().items()],
         "figures": _figures,
         "studies": lambda: [_study(name, module) for name, module in systems.probes().items()],
@@ -45,6 +48,23 @@ def _each(attribute: Callable[[ModuleType], tuple[Entry | Preset, ...]]) -> list
             {key: value for key, value in asdict(entry).items() if key != "target"} | {"system": name}
             for entry in attribute(catalog)
         ]
+    return found
+
+
+def _combinations() -> list[Row]:
+    """Return what is refused unless --allow names it: a system's own, then keys that nothing would read."""
+    found = []
+    for system, catalog in systems.catalogs().items():
+        for one in getattr(catalog, "COMBINATIONS", ()):
+            row = {"name": one.name, "id": None, "summary": one.summary, "source": one.source}
+            found.append(row | {"system": system, "refused": not one.is_warning})
+        for key, (other, wanted) in catalog.NEEDS.items():
+            values = "above 0" if wanted == NONZERO else "one of " + ", ".join(map(str, wanted))
+            row = {"name": key, "id": None, "summary": f"nothing reads {key} unless {other} is {values}"}
+            found.append(row | {"source": "this repository", "system": system, "refused": True})
+    for key, mode in MODE_OF.items():
+        row = {"name": key, "id": None, "summary": f"nothing reads {key} unless aggregation is {mode}"}
+        found.append(row | {"source": "notes 004 L5895", "system": None, "refused": True})
     return found
 
 

@@ -45,6 +45,7 @@ class Preset:
     evaluation: Mapping[str, JsonValue] = field(
         default_factory=dict
     )  # of mechlab.runs.settings.EvaluationSettings
+    allow: tuple[str, ...] = ()  # combinations that it stands for, let pass and marked without being asked
     id: str | None = None
 
 

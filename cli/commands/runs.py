@@ -37,6 +37,7 @@ def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
             "seed": run.spec().seed,
             "tasks": ",".join("+".join(task) for task in run.spec().tasks),
             "preset": run.request().preset,
+            "allowed": list(run.allowed),
         }
         for run in runs(out)
     ]
@@ -44,7 +45,7 @@ def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
         emit_json(rows)
         return
     emit_table(
-        ("run", "preset", "tasks", "seed", "finished", "MB"),
+        ("run", "preset", "tasks", "seed", "finished", "MB", "let pass"),
         [
             [
                 row["run"],
@@ -53,6 +54,7 @@ def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
                 row["seed"],
                 row["finished"],
                 round(row["bytes"] / 1e6, 1),
+                ", ".join(row["allowed"]),
             ]
             for row in rows
         ],
@@ -74,6 +76,8 @@ def show(run: str, out: Path, as_json: bool) -> None:
         return
     spec = found.spec()
     click.echo(f"{found.path}: {spec.system}, tasks {spec.tasks}, seed {spec.seed}, {spec.epochs} epochs")
+    if found.allowed:
+        click.echo(f"let pass by --allow: {', '.join(found.allowed)}")
     emit_table(("part", "value"), found.parts().items())
     if summary is None:
         click.echo("not finished; give the same 'mechlab train' again to resume it")

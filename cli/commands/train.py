@@ -57,7 +57,8 @@ from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
     "--freeze", multiple=True, metavar="PATTERN", help="Parameters that do not move, e.g. 'flow.*'."
 )
 @click.option("--allow", multiple=True, metavar="NAME",
-              help="Let pass, and mark, what is refused: a key of another aggregation.")  # fmt: skip
+              help="Let pass, and mark, what is refused; see 'mechlab list combinations'.")  # fmt: skip
+@click.option("--name", help="A name of yours, for tables; one that contradicts the settings is refused.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option(
     "--devices", type=click.IntRange(1), default=1, show_default=True,

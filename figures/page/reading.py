@@ -22,7 +22,7 @@ def run_content(run: RunFolder) -> RunContent:
     classes: dict[str, dict[str, Any]] = summary["metrics"]
     scores = read_json(evaluation / "metrics.json")["scores"]
     return RunContent(
-        name=run.name,
+        name=run.title,
         tasks=run.spec().tasks,
         metrics=classes,
         mean=summary["mean"],

@@ -28,7 +28,7 @@ def merged(
     `allowed` lists the keys of another mode that `allow` let pass.
 
     Raises:
-        MechlabError: a key of another mode, the value given twice, or an allowance that lets nothing pass.
+        MechlabError: a key of another mode, or the value given twice.
     """
     values = {key: value for key, value in given.items() if key not in MODE_OF}
     if "aggregation" in values and "aggregation_value" not in values:
@@ -50,14 +50,4 @@ def merged(
                 f"'{key}' was given, but nothing reads it while aggregation = {mode}; set aggregation to "
                 f"{MODE_OF[key]}, leave '{key}' out, or let it pass with --allow {key}."
             )
-    _refuse_idle(allow, passed)
     return settings | {"allowed": sorted(passed)}
-
-
-def _refuse_idle(allow: Collection[str], passed: Collection[str]) -> None:
-    idle = sorted(set(allow) - set(passed))
-    if idle:
-        raise MechlabError(
-            f"--allow {idle[0]} was given, but there is nothing by that name to let pass; leave it out. "
-            f"What can be let pass: a key of another aggregation ({', '.join(MODE_OF)})."
-        )

@@ -13,7 +13,7 @@ from mechlab.errors import MechlabError, unknown
 from mechlab.files import read_json, write_json
 from mechlab.runs.parts import Parts, canonical, complete
 from mechlab.runs.request import TrainRequest
-from mechlab.specs import TrainSpec
+from mechlab.specs import EvalSpec, TrainSpec
 
 KIND = "mechlab run"
 VERSION = 1
@@ -96,7 +96,8 @@ class RunFolder:
 
     def parts(self) -> dict[str, Any]:
         """Return all parts of the training, also those that the spec leaves out at their default."""
-        return complete(self.spec()) | self.document().get("parts", {})
+        stored: dict[str, Any] = self.document().get("parts", {})
+        return complete(self.spec()) | stored
 
     def request(self) -> TrainRequest:
         """Return what was asked."""
@@ -107,13 +108,33 @@ class RunFolder:
         """Whether the last task was trained and evaluated."""
         return (self.path / "summary.json").exists()
 
-    def summary(self) -> dict[str, Any]:
-        """Return what `mechlab train --json` prints."""
+    def summary(self, evaluation: str | None = None) -> dict[str, Any]:
+        """Return what `mechlab train --json` prints: under the run's first evaluation, or another one."""
         if not self.is_finished:
             raise MechlabError(
                 f"run '{self.path}' is not finished; give the same 'mechlab train' again to resume it."
             )
-        return dict(read_json(self.path / "summary.json"))
+        file = self.path / ("summary.json" if evaluation is None else f"summaries/{evaluation}.json")
+        return dict(read_json(file)) | {"run": self.name, "path": str(self.path)}
+
+    def is_evaluation(self, name: str, spec: EvalSpec) -> bool:
+        """Whether an evaluation of this run is the one of a spec, by whatever name the training then had."""
+        file = self.path / "evals" / name / "metrics.json"
+        if not file.exists():
+            return name == spec.hash
+        made = EvalSpec.model_validate(read_json(file)["spec"])
+        return made.model_copy(update={"train": spec.train}) == spec
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """What would have been refused and was let pass; every table that shows the run says so."""
+        scored = self.summary().get("allowed", ()) if self.is_finished else ()
+        return tuple(sorted({*self.spec().allowed, *scored}))
+
+    @property
+    def title(self) -> str:
+        """The name with what was let pass, as tables and pages show it."""
+        return f"{self.name} (let pass: {', '.join(self.allowed)})" if self.allowed else self.name
 
     def checkpoint(self, task: int) -> Path:
         """Return the folder of the checkpoint after a task."""

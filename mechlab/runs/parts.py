@@ -30,7 +30,7 @@ def defaults(system: str) -> dict[str, Any]:
 def hashed(system: str, parts: Parts) -> dict[str, Any]:
     """Return the parts that the TrainSpec of a system holds: none that came later and is at its default."""
     usual = defaults(system)
-    founding = getattr(systems.catalogs().get(system), "FOUNDING", frozenset())
+    founding: frozenset[str] = getattr(systems.catalogs().get(system), "FOUNDING", frozenset())
     return {
         key: value
         for key, value in parts.items()

@@ -1,6 +1,6 @@
 """The three kinds of keys that `--set` reaches: inputs, the system's parts, and the evaluation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal
 
 from pydantic import Field, JsonValue, field_validator, model_validator
@@ -94,16 +94,26 @@ def unused(keys: Iterable[str], *, parts: Mapping[str, JsonValue], needs: Needs)
     return tuple(key for key in keys if key in needs and not is_read(*needs[key]))
 
 
-def refuse_unused(given: Mapping[str, JsonValue], *, parts: Mapping[str, JsonValue], needs: Needs) -> None:
-    """Refuse a key of the user that no part of the resolved preset reads.
+def refuse_unused(
+    given: Mapping[str, JsonValue],
+    *,
+    parts: Mapping[str, JsonValue],
+    needs: Needs,
+    allow: Collection[str] = (),
+) -> tuple[str, ...]:
+    """Refuse a key of the user that no part of the resolved preset reads; return those that `allow` let pass.
 
     Raises:
         MechlabError: the key, what it needs, and what that is set to.
     """
-    for key in unused(given, parts=parts, needs=needs):
+    idle = unused(given, parts=parts, needs=needs)
+    for key in idle:
+        if key in allow:
+            continue
         other, wanted = needs[key]
         allowed = "a value above 0" if wanted == NONZERO else " or ".join(f"{choice}" for choice in wanted)
         raise MechlabError(
             f"'{key}' was given, but nothing reads it while {other} = {parts[other]}; "
-            f"set {other} to {allowed}, or leave '{key}' out."
+            f"set {other} to {allowed}, leave '{key}' out, or let it pass, marked, with --allow {key}."
         )
+    return idle

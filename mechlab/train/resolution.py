@@ -14,6 +14,7 @@ from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import merged
+from mechlab.runs.combinations import Setup, judge, refuse_idle
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.parts import complete, hashed, refuse_other_defaults
 from mechlab.runs.request import TrainRequest
@@ -34,6 +35,12 @@ class Plan:
     parts: Words  # the system's complete configuration
     evaluation: EvaluationSettings
     run: RunFolder
+    warnings: tuple[str, ...] = ()  # what is told about a training before it begins
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """What would have been refused and was let pass, in training or evaluation."""
+        return tuple(sorted({*self.spec.allowed, *self.evaluation.allowed}))
 
 
 def resolve(request: TrainRequest) -> Plan:
@@ -45,10 +52,22 @@ def resolve(request: TrainRequest) -> Plan:
     preset = systems.preset(request.system, request.preset)
     catalog = systems.catalog(request.system)
     inputs_set, parts_set, scored_set = split(asked(request), parts=systems.load(catalog.CONFIG))
-    parts = _parts(request.system, dict(preset.parts) | parts_set)
-    refuse_unused(parts_set, parts=parts, needs=catalog.NEEDS)
+    parts, seen = _parts(request.system, dict(preset.parts) | parts_set), dict(preset.inputs) | inputs_set
     scored = _evaluation(request, preset.evaluation, scored_set)
-    plan = _definite(request, dict(preset.inputs) | inputs_set, parts, scored)
+    idle = refuse_unused(parts_set, parts=parts, needs=catalog.NEEDS, allow=request.allow)
+    setup = Setup(
+        parts=parts,
+        preset=_parts(request.system, dict(preset.parts)),
+        evaluation=scored,
+        dim=validated(InputSettings, seen, what="input").dim,
+        name=request.name,
+        seed=request.seed,
+    )
+    combinations = getattr(catalog, "COMBINATIONS", ())
+    judged = judge(setup, combinations, allow=(*request.allow, *preset.allow))
+    passed = tuple(sorted({*judged.allowed, *idle}))
+    refuse_idle(request.allow, {*passed, *scored.allowed}, combinations=combinations, keys=catalog.NEEDS)
+    plan = _definite(request, seen, parts, scored, allowed=passed, warnings=judged.warnings)
     if (plan.run.path / "run.json").exists():
         stored = complete(plan.run.spec()) | plan.run.document().get("parts", {})
         refuse_other_defaults(plan.run.name, stored=stored, parts=plan.parts)
@@ -68,7 +87,7 @@ def plan_of(run: RunFolder) -> Plan:
     parts = complete(spec)
     seen = {"image_size": spec.features[0].image_size, "dim": spec.features[0].dim}
     seen |= {key: parts.pop(key) for key in InputSettings.model_fields if key in parts}
-    plan = _definite(request, seen, _parts(spec.system, parts), scored)
+    plan = _definite(request, seen, _parts(spec.system, parts), scored, allowed=spec.allowed)
     if plan.spec.hash != spec.hash:
         keys = ", ".join(fingerprint.differing_keys(spec, plan.spec))
         raise MechlabError(
@@ -90,7 +109,7 @@ def asked(request: TrainRequest) -> dict[str, JsonValue]:
 
 def _parts(system: str, words: Words) -> Words:
     kind = systems.load(systems.catalog(system).CONFIG)
-    return validated(kind, words, what=system).model_dump(mode="json")
+    return dict(validated(kind, words, what=system).model_dump(mode="json"))
 
 
 def _evaluation(
@@ -100,7 +119,15 @@ def _evaluation(
     return validated(EvaluationSettings, words, what="evaluation")
 
 
-def _definite(request: TrainRequest, seen: Words, parts: Words, scored: EvaluationSettings) -> Plan:
+def _definite(
+    request: TrainRequest,
+    seen: Words,
+    parts: Words,
+    scored: EvaluationSettings,
+    *,
+    allowed: tuple[str, ...],
+    warnings: tuple[str, ...] = (),
+) -> Plan:
     """Return the plan of a training that sees images in the way of `seen`."""
     settings = validated(InputSettings, seen, what="input")
     inputs = Inputs.open(request, image_size=settings.image_size, dim=settings.dim, holdout=settings.holdout)
@@ -115,6 +142,7 @@ def _definite(request: TrainRequest, seen: Words, parts: Words, scored: Evaluati
         batch_size=parts["batch_size"],
         world_size=request.devices,
         interventions=tuple(f"freeze:{pattern}" for pattern in request.freeze),
+        allowed=allowed,
     )
     return Plan(
         request=request,
@@ -123,4 +151,5 @@ def _definite(request: TrainRequest, seen: Words, parts: Words, scored: Evaluati
         parts=parts,
         evaluation=scored,
         run=RunFolder.of(request.out, spec),
+        warnings=warnings,
     )

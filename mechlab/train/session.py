@@ -15,7 +15,7 @@ from torch import nn
 
 from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
-from mechlab.files import lock, sweep_parts, write_json
+from mechlab.files import lock, read_json, sweep_parts, write_json
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.folder import RunFolder
@@ -58,11 +58,10 @@ def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
     determinism.settle(seed=request.seed, threads=request.threads)
     plan = resolve(request)
     run = plan.run
+    for warning in plan.warnings:
+        report(f"warning: {warning}")
     if run.is_finished:
-        report(f"{run.name} is already trained; reading its summary")
-        if request.record is not None:
-            _watching().refuse_unrecorded(plan)
-        return run.summary()
+        return _finished(plan, device=request.device, report=report)
     if request.freeze:
         whole = build(plan, tasks=len(plan.spec.tasks))
         scopes.refuse_idle_freeze([whole.stage(task) for task in range(len(plan.spec.tasks))], request.freeze)
@@ -73,6 +72,33 @@ def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
         plan.inputs.compute()
         launch(request, run=run.path, spent=time.monotonic() - begun, report=report)
     return run.summary()
+
+
+def _finished(plan: Plan, *, device: str, report: Report) -> dict[str, Any]:
+    """Return the summary of a run that is trained, under the evaluation that was asked, which may be new.
+
+    The first one stays in `summary.json`; another one is kept beside it, with the seconds of the training.
+    """
+    run, stages = plan.run, range(len(plan.spec.tasks))
+    if plan.request.record is not None:
+        _watching().refuse_unrecorded(plan)
+    first = run.summary()
+    specs = [
+        evaluation.spec_of(plan.spec, plan.inputs, stage=stage, settings=plan.evaluation) for stage in stages
+    ]
+    if run.is_evaluation(first["evaluation"], specs[-1]):
+        report(f"{run.name} is already trained; reading its summary")
+        return first
+    file = run.path / "summaries" / f"{specs[-1].hash}.json"
+    report(f"{run.name} is already trained; evaluating it as asked: {specs[-1].hash}")
+    if not file.exists():
+        where = fabric(device).device
+        with lock(run.path / "lock", wait=False, what="run"):
+            documents = [
+                _evaluated(plan, None, stage=stage, device=where, is_loaded=False) for stage in stages
+            ]
+            write_json(file, summarise(plan, documents, seconds=first["seconds"]))
+    return run.summary(specs[-1].hash)
 
 
 def train_rank(
@@ -135,10 +161,13 @@ def watchers(plan: Plan, module: nn.Module, world: World) -> Sequence[Any]:
 
 
 def _evaluated(
-    plan: Plan, system: Trainable, *, stage: int, device: torch.device, is_loaded: bool
+    plan: Plan, system: Trainable | None, *, stage: int, device: torch.device, is_loaded: bool
 ) -> dict[str, Any]:
     spec = evaluation.spec_of(plan.spec, plan.inputs, stage=stage, settings=plan.evaluation)
-    if not is_loaded and not (plan.run.path / "evals" / spec.hash / "metrics.json").exists():
+    if system is None or not is_loaded:
+        file = plan.run.path / "evals" / spec.hash / "metrics.json"
+        if file.exists():
+            return dict(read_json(file))
         system = restore(plan, checkpoint=stage, device=device)
     return evaluation.evaluate(system, plan.inputs, plan.run, spec, settings=plan.evaluation, device=device)
 
@@ -204,7 +233,7 @@ def summarise(plan: Plan, stages: list[dict[str, Any]], *, seconds: float) -> di
         "accuracy_matrix": matrix,
         "evaluation": EvalSpec.model_validate(stages[-1]["spec"]).hash,
         "trajectory": fingerprint.trajectory(fingerprint.load(plan.run.path / "fingerprint.json")),
-        **({"allowed": list(plan.evaluation.allowed)} if plan.evaluation.allowed else {}),
+        **({"allowed": list(plan.allowed)} if plan.allowed else {}),
         "recording": None if plan.request.record is None else _watching().watched(plan),
         "seconds": round(seconds, 1),
     }

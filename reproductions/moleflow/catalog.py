@@ -1,12 +1,13 @@
 """What MoLE-Flow offers, as torch-free lists: the system, its presets, its parts."""
 
 from mechlab.systems import Entry
+from reproductions.moleflow.combinations import COMBINATIONS
 from reproductions.moleflow.config import NEEDS
 from reproductions.moleflow.founding import FOUNDING
 from reproductions.moleflow.parts import MODEL_PARTS, ROOM, part
 from reproductions.moleflow.presets import PRESETS
 
-__all__ = ["CONFIG", "FOUNDING", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
+__all__ = ["COMBINATIONS", "CONFIG", "FOUNDING", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
 
 CONFIG = f"{ROOM}.config:MoLEFlowConfig"
 

@@ -5,18 +5,11 @@ In the comments `L` is a line of notes 004, `facts` the section of the MoLE-Flow
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from mechlab.specs import Spec
 
-
-def _odd(kernel: int) -> int:
-    if kernel < 1 or kernel % 2 == 0:
-        raise ValueError("a kernel needs an odd size, so that it has a centre; use 3, 5 or 7")
-    return kernel
-
-
-OddKernel = Annotated[int, AfterValidator(_odd)]
+Kernel = Annotated[int, Field(ge=1)]  # an even one is refused by `combinations.py`
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
@@ -65,7 +58,7 @@ class MoLEFlowConfig(Spec):
         "global",
         "semantic",
     ] = "none"  # facts 1.2; L2434; L373; L942; L1450; L2466; L2501; no Jacobian of theirs is in the log-det
-    mixer_kernel: OddKernel = 3  # patches
+    mixer_kernel: Kernel = 3  # patches
     mixer_trains: Literal["first-task", "every-task"] = (
         "first-task"  # L1492: in every task, earlier ones drift
     )
@@ -79,7 +72,7 @@ class MoLEFlowConfig(Spec):
     coupling: Literal["functional", "freia"] = "functional"  # equal on equal weights; facts 1.2
     subnet: Literal["plain", "context", "gated", "gated-published", "cpcf", "cpcf-sketch"] = "context"  # L562
     hidden_ratio: Positive = 2.0  # facts 1.2, hidden width over channels read
-    context_kernel: OddKernel = 5  # L6162, patches
+    context_kernel: Kernel = 5  # L6162, patches
     context_initial: Positive = 0.1  # L592, weight of the context at the start
     context_limit: Positive = 0.2  # L592, its largest weight
     context_trains: Literal["first-task", "every-task"] = "first-task"  # L1876: still shared in "V4"

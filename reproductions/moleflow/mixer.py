@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from reproductions.moleflow.depthwise import depthwise
+
 
 class NoMixer(nn.Module):
     """Features as they are."""
@@ -27,7 +29,7 @@ class ContextMixer(nn.Module):
 
     def __init__(self, dim: int, *, kernel: int) -> None:
         super().__init__()
-        self.convolution = nn.utils.skip_init(nn.Conv2d, dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.convolution = depthwise(dim, kernel)
         nn.init.constant_(self.convolution.weight, 1 / kernel**2)
         nn.init.zeros_(self.convolution.bias)
         self.level = nn.Parameter(torch.tensor([0.5]))

@@ -33,11 +33,20 @@ VERSION_1 = VERSION_2 | {"lora_alpha": 0.5, "lora_first_task": False}  # alpha /
 # Three models are called MAIN in the notes; the third is the "official default" of L6162.
 MAIN_8 = MAIN | {"blocks": 8, "dia_blocks": 4}
 NOTES_DEFAULT = MAIN | {"blocks": 10, "dia_blocks": 4, "epochs": 80}
-PUBLISHED = MAIN | {"coupling": "freia", "reduction": "published"}
+PUBLISHED = MAIN | {
+    "coupling": "freia",
+    "reduction": "published",
+    "optimizer": "adamp",
+    "schedule": "epoch",
+    "later_warmup_epochs": 2,
+    "last_batch": "drop",
+}
 BASELINE_8_1 = _EARLY | {"adapter": "none", "lora_rank": 64}  # none of what the fifth series added
 
 
-def _preset(name: str, row: str, summary: str, source: str, parts: dict[str, object]) -> Preset:
+def _preset(
+    name: str, row: str, summary: str, source: str, parts: dict[str, object], *, allow: tuple[str, ...] = ()
+) -> Preset:
     return Preset(
         name=name,
         id=row,
@@ -45,6 +54,7 @@ def _preset(name: str, row: str, summary: str, source: str, parts: dict[str, obj
         source=f"notes 004 {source}",
         parts=parts,
         inputs=published_inputs(),
+        allow=allow,
     )
 
 
@@ -63,11 +73,11 @@ VERSIONS: tuple[Preset, ...] = (
     _preset("v5", "M6", "v3 with the center loss, weight 0.05", "L306", VERSION_3 | {"center_weight": 0.05}),
     _preset("v6", "M7", "v3 with patch self-attention", "L373", VERSION_3 | {"mixer": "attention"}),
     _preset("v7", "M8", "v3 with the focal NLL as sketched, gamma 2",
-            "L487", VERSION_3 | {"focal": "published"}),
+            "L487", VERSION_3 | {"focal": "published"}, allow=("focal-above-20",)),
     _preset("main-8", "M36", "main with 8 blocks and DIA 4", "L5013", MAIN_8),
     _preset("notes-default", "M36", "main with 10 blocks, DIA 4 and 80 epochs", "L6162", NOTES_DEFAULT),
-    _preset("published", "M36", "main as the code trains it: FrEIA blocks, NLL summed without a tail",
-            "L6162, facts 1.2 and 1.3", PUBLISHED),
+    _preset("published", "M36", "main as the code trains it: FrEIA, AdamP, its schedule, its reduction",
+            "L6162, facts 1.2, 1.3 and 2", PUBLISHED),
     Preset(name="baseline-v8.1", id="M40", summary="518 px, LoRA 64; no adapter, mixer, DIA or scale context",
            source="notes 004 L3561", parts=BASELINE_8_1, inputs=published_inputs() | {"image_size": 518}),
     _preset("main-no-lora", "M30", "main with a plain Linear a task in place of base and LoRA",

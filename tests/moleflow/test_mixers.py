@@ -6,13 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mechlab.errors import MechlabError
 from reproductions.moleflow.attention import PatchAttention
 from reproductions.moleflow.global_context import GlobalContext
 from reproductions.moleflow.mixer import ContextMixer, NoMixer
 from reproductions.moleflow.multi_scale import MultiScaleMixer, TaskMultiScaleMixer
 from reproductions.moleflow.semantic import SemanticProjector
-from reproductions.moleflow.system import MoLEFlow
 from reproductions.moleflow.task_mixer import TaskAdaptiveMixer
 
 GRID, DIM = (5, 6), 8
@@ -163,11 +161,3 @@ def test_each_task_has_a_gate_of_its_own_on_shared_scales():
         mixer.task_level["0"].fill_(-1e3)
     torch.testing.assert_close(mixer(X, task=0), X)
     assert torch.equal(mixer(X, task=1), other)
-
-
-@pytest.mark.parametrize("mixer", ["multi-scale", "task-multi-scale"])
-def test_multi_scale_context_is_refused_beside_whitening(mixer):
-    parts = {"adapter": "whitening", "mixer": mixer, "lora_rank": 2}
-    with pytest.raises(MechlabError, match=r"diverge together in the notes \(L996\).*set mixer=none"):
-        MoLEFlow.create(parts, dim=DIM, grid=GRID, seed=0)
-    assert MoLEFlow.create(parts | {"adapter": "film"}, dim=DIM, grid=GRID, seed=0).config.mixer == mixer

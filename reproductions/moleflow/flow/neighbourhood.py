@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reproductions.moleflow.depthwise import depthwise
 from reproductions.moleflow.initialisation import BASE, empty_linear, generator, start_uniform
 
 SHARE = 0.3  # of the mean in the fixed form
@@ -20,7 +21,10 @@ REDUCTION = 4  # channels over those in which patches are compared
 def windows(
     x: Float[Tensor, "batch row column channel"], *, kernel: int
 ) -> Float[Tensor, "batch row column place channel"]:
-    """Return the kernel x kernel patches around each patch; zero outside the image."""
+    """Return the kernel x kernel patches around each patch; zero outside the image.
+
+    An even kernel reaches one patch further to the left and up, as in `depthwise`.
+    """
     reach, (rows, columns) = kernel // 2, x.shape[1:3]
     padded = functional.pad(x, (0, 0, reach, reach, reach, reach))
     shifted = [
@@ -50,9 +54,7 @@ class ConvolvedNeighbourhood(nn.Module):
 
     def __init__(self, channels: int, *, kernel: int) -> None:
         super().__init__()
-        self.convolution = nn.utils.skip_init(
-            nn.Conv2d, channels, channels, kernel, padding=kernel // 2, groups=channels
-        )
+        self.convolution = depthwise(channels, kernel)
         nn.init.constant_(self.convolution.weight, 1 / kernel**2)
         nn.init.zeros_(self.convolution.bias)
 

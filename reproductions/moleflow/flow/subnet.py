@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reproductions.moleflow.depthwise import depthwise
 from reproductions.moleflow.flow.branch import Branched, GridLoRALinear, LoRALinear, TaskLinear
 from reproductions.moleflow.flow.gate import PatchGate
 from reproductions.moleflow.initialisation import start_zero
@@ -96,9 +97,7 @@ class ContextSubnet(nn.Module):
         super().__init__()
         passive = shape.passive
         self.limit = limit
-        self.context = nn.utils.skip_init(
-            nn.Conv2d, passive, passive, kernel, padding=kernel // 2, groups=passive
-        )
+        self.context = depthwise(passive, kernel)
         start_zero(self.context.weight, self.context.bias)
         self.gate = gate
         if gate is None:
