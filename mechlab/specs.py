@@ -96,13 +96,14 @@ class EvalSpec(Spec):
     sigma: float | str  # pixels of the evaluated map, or words of mechlab.metrics.smoothing
     interventions: Annotated[tuple[str, ...], AfterValidator(while_testing)] = ()
     calibration: str | None = None  # of image scores, e.g. "task"
+    orientations: str | None = None  # whose patch scores are averaged, e.g. "four"
     allowed: tuple[str, ...] = ()  # what would have been refused and was let pass
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Leave out later keys that are not given, so that evaluations from before them keep their hashes."""
         values: dict[str, Any] = handler(self)
-        later = ("calibration", "allowed")
+        later = ("calibration", "orientations", "allowed")
         return {name: value for name, value in values.items() if name not in later or value}
 
 

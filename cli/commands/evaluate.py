@@ -21,8 +21,10 @@ from cli.console import (
 @click.command(name="evaluate")
 @click.argument("run", nargs=-1, required=True)
 @click.option("--router", help="mahalanobis, euclidean, oracle, two-stage:K, likelihood, ...; see docs.")
-@click.option("--aggregation", help="max, mean, top_k:K, percentile:P, top_k_percent:P, spatial_cluster:W.")
+@click.option("--aggregation", help="max, mean, top_k:K, percentile:P, adaptive, ...; see docs.")
 @click.option("--sigma", help="Pixels of the Gaussian over the map: 4, 0.6*2+0.4*4, or 4,screw=2 by class.")
+@click.option("--orientations", type=click.Choice(["one", "four", "four-placed"]),
+              help="Patch scores averaged over quarter turns; four times the work.")  # fmt: skip
 @click.option("--calibration", type=click.Choice(["none", "task"]),
               help="Image scores as z-scores by each task's training normals.")  # fmt: skip
 @intervention_options

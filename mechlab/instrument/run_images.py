@@ -101,6 +101,7 @@ class RunImages:
                         router=routing,
                         device=device,
                         around=self.around(alteration, rows=self.rows[name]),
+                        orientations=settings.orientations,
                     )
                     scores = self._scores(scored, name, scoring=scoring)
                 found.append(Images(items=self.rows[name], features=features, task=task, scores=scores))

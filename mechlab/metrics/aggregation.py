@@ -7,11 +7,19 @@ import numpy as np
 from jaxtyping import Float
 
 from mechlab.errors import MechlabError, unknown
+from mechlab.metrics.attention import attended
 from mechlab.metrics.clustering import cluster_ratio
 
-# quantile, count, share, weight
-DEFAULTS = {"percentile": 0.99, "top_k": 10.0, "top_k_percent": 0.05, "spatial_cluster": 0.5}
-MODES = ("max", "mean", *DEFAULTS)
+# quantile, count, share, weight, strength
+DEFAULTS = {
+    "percentile": 0.99,
+    "top_k": 10.0,
+    "top_k_percent": 0.05,
+    "spatial_cluster": 0.5,
+    "attention": 1.0,
+}
+ADAPTIVE = "adaptive"  # attention with a strength of each task's own
+MODES = ("max", "mean", *DEFAULTS, ADAPTIVE)
 
 
 def aggregate(
@@ -24,7 +32,9 @@ def aggregate(
     in (0, 1], rounded down, one patch at least. `spatial_cluster`: t + `value` · r · |t|, where t is the
     mean of the 10 highest patches and r the share of the image's high patches that stand together
     (`clustering.cluster_ratio`); the published t (1 + `value` · r) is the same for t ≥ 0, and would lower the
-    score of a cluster below. Without a value the mode's default of `DEFAULTS` holds.
+    score of a cluster below. `attention`: weights that follow the scores (`attention.attended`); `adaptive`:
+    that with a strength a task, which a map does not tell, so a ValueError here.
+    Without a value the mode's default of `DEFAULTS` holds.
     Raises MechlabError for an unknown mode, a value the mode does not take, and one out of range.
     """
     check(mode, value, patches=maps.shape[1] * maps.shape[2])
@@ -32,7 +42,11 @@ def aggregate(
     flat = double.reshape(maps.shape[0], -1)  # item, row * column
     if mode in ("max", "mean"):
         return np.asarray(flat.max(axis=1) if mode == "max" else flat.mean(axis=1))
+    if mode == ADAPTIVE:
+        raise ValueError("an adaptive aggregation needs the strength of each map's task: see Scoring")
     chosen = DEFAULTS[mode] if value is None else value
+    if mode == "attention":
+        return attended(double, chosen)
     if mode == "percentile":
         return np.asarray(np.quantile(flat, chosen, axis=1))
     if mode == "spatial_cluster":
@@ -51,7 +65,7 @@ def check(mode: str, value: int | float | None, *, patches: int | None = None) -
         raise unknown("aggregation", mode, MODES)
     if value is None:
         return
-    if mode in ("max", "mean"):
+    if mode in ("max", "mean", ADAPTIVE):
         raise MechlabError(f"aggregation '{mode}' takes no value, but {value:g} was given; leave it out.")
     if mode == "percentile" and not 0 <= value <= 1:
         raise _out_of_range(mode, value, "a quantile from 0 to 1")
@@ -61,6 +75,8 @@ def check(mode: str, value: int | float | None, *, patches: int | None = None) -
         raise _out_of_range(mode, value, "a share above 0 and up to 1")
     if mode == "spatial_cluster" and not 0 <= value < np.inf:
         raise _out_of_range(mode, value, "a weight of 0 or more")
+    if mode == "attention" and not 0 <= value < np.inf:
+        raise _out_of_range(mode, value, "a strength of 0 or more")
 
 
 def _count(mode: str, value: int | float, patches: int) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from mechlab.metrics.aggregation import aggregate
+from mechlab.metrics.attention import attended
 from mechlab.metrics.calibration import Calibration
 from mechlab.metrics.maps import upsample
 from mechlab.metrics.pixel import pixel_ap, pixel_auroc
@@ -24,19 +25,26 @@ class Scoring:
     value: float | None  # of the aggregation
     sigma: float | str  # pixels of the upsampled map, or words of mechlab.metrics.smoothing
     calibration: Calibration | None = None  # of image scores; maps stay in nats
+    strengths: tuple[float, ...] = ()  # of each task, for the aggregation "adaptive"
 
     def image_scores(
         self, maps: Float[np.ndarray, "item row column"], experts: Int[np.ndarray, " item"] | None = None
     ) -> Float[np.ndarray, " item"]:
         """Return one score an image; map post-processing never changes it.
 
-        `experts` is the task whose expert gave each map: with a calibration, ValueError without it.
+        `experts` is the task whose expert gave each map: with a calibration or strengths, ValueError without.
         """
-        scores = aggregate(maps.astype(np.float64), self.aggregation, self.value)
-        if self.calibration is None:
+        if experts is None and (self.calibration is not None or self.strengths):
+            raise ValueError("calibrated or adaptive scores need the task whose expert gave each map")
+        if self.strengths and experts is not None:
+            scores = np.zeros(len(maps))
+            for task in np.unique(experts):
+                chosen = maps[experts == task].astype(np.float64)
+                scores[experts == task] = attended(chosen, self.strengths[task])
+        else:
+            scores = aggregate(maps.astype(np.float64), self.aggregation, self.value)
+        if self.calibration is None or experts is None:
             return scores
-        if experts is None:
-            raise ValueError("calibrated scores need the task whose expert gave each map")
         return self.calibration.apply(scores, experts)
 
     def pixel_maps(

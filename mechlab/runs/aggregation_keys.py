@@ -16,6 +16,7 @@ MODE_OF = {
     "top_k": "top_k",
     "top_k_percent": "top_k_percent",
     "cluster_weight": "spatial_cluster",
+    "attention_strength": "attention",
 }
 
 

@@ -28,6 +28,7 @@ class EvaluationSettings(Spec):
     aggregation: str = "top_k"  # of mechlab.metrics.aggregation.MODES
     aggregation_value: float | None = 3.0  # patches, a fraction or a weight, as the aggregation takes it
     sigma: float | str = 4.0  # pixels of the Gaussian over the map, or words of mechlab.metrics.smoothing
+    orientations: Literal["one", "four", "four-placed"] = "one"  # quarter turns that are averaged
     calibration: Literal["none", "task"] = "none"  # of image scores: z-scores by each task's training normals
     allowed: tuple[str, ...] = ()  # names of --allow that let something pass; a mark, no setting
 

@@ -59,7 +59,7 @@ class Member:
         tasks, images, patches = len(plan.spec.tasks), [], []
         for task in range(tasks):
             given = score(system, plan.inputs.fitting(task), task=task, tasks=tasks, router="oracle",
-                          device=device).given  # fmt: skip
+                          device=device, orientations=plan.evaluation.orientations).given  # fmt: skip
             images.append(scoring.image_scores(given, np.full(len(given), task)))
             patches.append(given.astype(np.float64).ravel())
         return cls(plan=plan, system=system, scoring=scoring, spec=spec, images=Calibration.of(images),
@@ -220,6 +220,6 @@ def held_out_scores(members: Sequence[Member], name: str, *, task: int) -> Float
             return np.zeros(0)
         where = next(modules_of(member.system).parameters()).device
         maps.append(score(member.system, held, task=task, tasks=len(member.plan.spec.tasks), router="oracle",
-                          device=where).given)  # fmt: skip
+                          device=where, orientations=member.plan.evaluation.orientations).given)  # fmt: skip
     own = [np.full(len(maps[0]), task)] * len(members)
     return Together(maps=maps, routes=own).images(members)

@@ -55,6 +55,7 @@ def spec_of(
         sigma=settings.sigma,
         interventions=tuple(interventions),
         calibration=None if settings.calibration == "none" else settings.calibration,
+        orientations=None if settings.orientations == "one" else settings.orientations,
         allowed=settings.allowed,
     )
 
@@ -98,6 +99,8 @@ def evaluate(
     document |= {"mean": mean_metrics(document["metrics"]), "pooled": pooled_metrics(document["scores"])}
     if scoring.calibration is not None:
         document["calibration"] = scoring.calibration.document()
+    if scoring.strengths:
+        document["strengths"] = list(scoring.strengths)
     if settings.allowed:
         document["allowed"] = list(settings.allowed)
     if alteration.texts:
@@ -126,7 +129,7 @@ def _class(
         return alteration.around(expert, [features.items[index] for index in chosen])
 
     scores = score(system, features.values, task=task, tasks=tasks, router=routing, device=device,
-                   around=tested)  # fmt: skip
+                   around=tested, orientations=spec.orientations or "one")  # fmt: skip
     scores.save(folder / f"{name}.npz")
     metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)
     labels = [item.label for item in features.items]
@@ -136,7 +139,8 @@ def _class(
     held = inputs.held_out(name)
     if len(held) and not alteration.needs_items:  # nothing was recorded of images that no one asked for
         given = score(system, held, task=task, tasks=tasks, router="oracle", device=device,
-                      around=lambda expert, _: alteration.around(expert, ())).given  # fmt: skip
+                      around=lambda expert, _: alteration.around(expert, ()),
+                      orientations=spec.orientations or "one").given  # fmt: skip
         normal = scoring.image_scores(given, np.full(len(given), task))
         metrics |= decision(normal, images, inputs, name)
         if alteration.texts:

@@ -129,7 +129,8 @@ def patch_maps(plan: Plan, files: Sequence[Path], *, task: int | None, device: s
         raise MechlabError("this run's router is the oracle, which needs the task; give --task.")
     routing = accepting(routing, system, plan.inputs, tasks=tasks, device=where)
     for features in feature_batches(plan, files):
-        found = score(system, features, task=task or 0, tasks=tasks, router=routing, device=where)
+        found = score(system, features, task=task or 0, tasks=tasks, router=routing, device=where,
+                      orientations=plan.evaluation.orientations)  # fmt: skip
         maps.append(found.routed)
         routes.append(found.routes)
         refused.append(rejected(routing, found.distances, found.routes))
@@ -180,7 +181,11 @@ def run_scoring(plan: Plan) -> Scoring:
 def scoring_from(settings: EvaluationSettings, document: dict[str, Any]) -> Scoring:
     """Return how an evaluation read patch scores, with what it found on training normals."""
     found = document.get("calibration")
-    return replace(scoring_of(settings), calibration=None if found is None else Calibration.read(found))
+    return replace(
+        scoring_of(settings),
+        calibration=None if found is None else Calibration.read(found),
+        strengths=tuple(document.get("strengths", ())),
+    )
 
 
 def _evaluation(plan: Plan) -> dict[str, Any]:

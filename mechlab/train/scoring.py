@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from mechlab.errors import MechlabError
 from mechlab.files import sha256_bytes, write_bytes
 from mechlab.runs.router import Router
+from mechlab.train.orientations import oriented_scores
 from mechlab.train.routing import Routing
 from mechlab.train.stage import Trainable, modules_of
 
@@ -66,17 +67,19 @@ def score(
     router: str | Routing,
     device: torch.device,
     around: Around = nothing,
+    orientations: str = "one",
 ) -> Scores:
     """Score images whose own task is `task` among the first `tasks` tasks.
 
     `router` is a `Routing`, or words of `mechlab.runs.router` that need nothing of the training normals. The
     oracle takes the given id. Images that a router sends elsewhere are scored again there.
+    `orientations` are those of `mechlab.train.orientations`; routing knows one alone.
     `around` gives the block in which some images go through the expert of a task; routing stands outside it.
     """
     module = modules_of(system)
     module.eval()
     with around(task, np.arange(len(features))):
-        given = _maps(system, features, task=task, device=device)
+        given = _maps(system, features, task=task, device=device, orientations=orientations)
     routing = Routing(Router.read(router)) if isinstance(router, str) else router
     if routing.is_oracle:
         distances = np.full((len(features), tasks), np.inf)
@@ -88,7 +91,8 @@ def score(
     for other in np.unique(routes[routes != task]):
         sent = np.flatnonzero(routes == other)
         with around(int(other), sent):
-            routed[sent] = _maps(system, features[sent], task=int(other), device=device)
+            routed[sent] = _maps(system, features[sent], task=int(other), device=device,
+                                 orientations=orientations)  # fmt: skip
     return Scores(given=given, routed=routed, distances=distances, routes=routes)
 
 
@@ -114,9 +118,15 @@ def _batches(
 
 
 def _maps(
-    system: Trainable, features: Float[np.ndarray, "item row column dim"], *, task: int, device: torch.device
+    system: Trainable,
+    features: Float[np.ndarray, "item row column dim"],
+    *,
+    task: int,
+    device: torch.device,
+    orientations: str,
 ) -> Float[np.ndarray, "item row column"]:
     parts = [
-        system.patch_scores(batch, task=task).float().cpu().numpy() for batch in _batches(features, device)
+        oriented_scores(system, batch, task=task, orientations=orientations).float().cpu().numpy()
+        for batch in _batches(features, device)
     ]
     return np.concatenate(parts)

@@ -23,6 +23,7 @@ from reproductions.moleflow.flow.neighbourhood import neighbourhood_of
 from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet, SubnetShape
 from reproductions.moleflow.global_context import GlobalContext
 from reproductions.moleflow.instance_mlp import InstanceAdapter
+from reproductions.moleflow.interaction import PatchInteraction
 from reproductions.moleflow.mixer import ContextMixer, NoMixer
 from reproductions.moleflow.multi_scale import MultiScaleMixer, TaskMultiScaleMixer
 from reproductions.moleflow.placing import NoPlacing, SinePlacing, TaskStrength
@@ -89,6 +90,7 @@ Mixer = (
     | ContextMixer
     | TaskAdaptiveMixer
     | PatchAttention
+    | PatchInteraction
     | MultiScaleMixer
     | TaskMultiScaleMixer
     | GlobalContext
@@ -107,6 +109,7 @@ def mixer_of(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: i
         ),
         "multi-scale": lambda: MultiScaleMixer(dim, seed=seed),
         "task-multi-scale": lambda: TaskMultiScaleMixer(dim, seed=seed),
+        "interaction": lambda: PatchInteraction(dim, seed=seed),
         "global": lambda: GlobalContext(dim, grid=grid, regions=config.global_regions, seed=seed),
         "semantic": lambda: SemanticProjector(dim, ratio=config.semantic_ratio, seed=seed),
     }

@@ -53,6 +53,7 @@ class MoLEFlowConfig(Spec):
         "depthwise",
         "task-adaptive",
         "attention",
+        "interaction",
         "multi-scale",
         "task-multi-scale",
         "global",
@@ -159,7 +160,10 @@ _BOUNDED_ADAPTERS = ("whitening", "whitening-no-ln")
 _TRAINED_ADAPTERS = (*_BOUNDED_ADAPTERS, "film", "instance-mlp")
 _FITTED_ADAPTERS = ("diagonal", "covariance")
 _BOUNDED_CONTEXT, _GATED, _CROSS_PATCH = ("context",), ("gated", "gated-published"), ("cpcf", "cpcf-sketch")
-_MIXERS = ("depthwise", "task-adaptive", "attention", "multi-scale", "task-multi-scale", "global", "semantic")
+_MIXERS = (
+    *("depthwise", "task-adaptive", "attention", "interaction"),
+    *("multi-scale", "task-multi-scale", "global", "semantic"),
+)
 _PROJECTIONS, _SCORES = ("sequential", "joint", "hook"), ("full", "sliced")
 
 # Keys that change nothing unless another key has one of these values, or is not zero.

@@ -64,6 +64,8 @@ FLOWS: tuple[Entry, ...] = (
 MIXERS: tuple[Entry, ...] = (
     part("patch-attention", "mixer=attention: one head over all patches; one patch gets its own value back",
          "notes 004 L373", f"{ROOM}.attention:PatchAttention", "M7"),
+    part("patch-interaction", "mixer=interaction: what a patch differs by from its neighbours (chosen here)",
+         "notes 004 L476", f"{ROOM}.interaction:PatchInteraction", "M49"),
     part("multi-scale-context", "mixer=multi-scale: dilations 1, 2, 4; refused beside adapter=whitening",
          "notes 004 L942, L996", f"{ROOM}.multi_scale:MultiScaleMixer", "M12"),
     part("task-multi-scale-context", "mixer=task-multi-scale: the same, a gate a task (chosen here)",

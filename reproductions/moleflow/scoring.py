@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mechlab.errors import MechlabError
 from mechlab.train.stage import Loss
 from mechlab.train.view import View
 from reproductions.moleflow.alignment import turned
@@ -31,7 +32,13 @@ class Passing(Protocol):
     scorer: nn.ModuleDict
 
     def adapt(
-        self, batch: Features, *, task: int, view: View | None = ..., is_placed: bool = ...
+        self,
+        batch: Features,
+        *,
+        task: int,
+        view: View | None = ...,
+        is_placed: bool = ...,
+        quarters: int = ...,
     ) -> Features:
         """Return the flow's input."""
         ...
@@ -56,6 +63,23 @@ def scored(
     scores = scorer(flowed.latent, patch_nll(flowed.latent, flowed.log_det), second)
     angles = system.aligner[str(task)].angles(batch)
     return scores if angles is None else turned(scores[..., None], -angles)[..., 0]
+
+
+def turned_scores(
+    system: Passing, batch: Features, *, task: int, quarters: int
+) -> Float[Tensor, "batch row column"]:
+    """Return the scores of features that are turned by quarters after they were placed, on the turned grid.
+
+    Raises:
+        MechlabError: a second pass or an alignment, which would stand on another grid.
+    """
+    if system.scorer[str(task)].is_dual or system.config.align != "none":
+        raise MechlabError(
+            f"orientations=four-placed turns one pass of the flow, but scorer={system.config.scorer} and "
+            f"align={system.config.align} ask for more; set orientations=four or one."
+        )
+    flowed = system.to_latent(system.adapt(batch, task=task, quarters=quarters), task=task)
+    return system.scorer[str(task)](flowed.latent, patch_nll(flowed.latent, flowed.log_det))
 
 
 def without_position(system: Passing, batch: Features, *, task: int, view: View | None = None) -> Flowed:

@@ -35,7 +35,7 @@ from reproductions.moleflow.readings import gate_readings, part_readings
 from reproductions.moleflow.routing import ROUTERS, TaskStatistics, latent_entropy
 from reproductions.moleflow.score_matching import matched
 from reproductions.moleflow.scorer import scorer_of
-from reproductions.moleflow.scoring import further_terms, scored
+from reproductions.moleflow.scoring import further_terms, scored, turned_scores
 from reproductions.moleflow.staging import plain, stage_of
 
 
@@ -148,8 +148,12 @@ class MoLEFlow(nn.Module):
         task: int,
         view: View | None = None,
         is_placed: bool = True,
+        quarters: int = 0,
     ) -> Float[Tensor, "batch row column dim"]:
-        """Return the flow's input: features turned upright, with position, adapted and mixed."""
+        """Return the flow's input: features turned upright, with position, adapted and mixed.
+
+        `quarters` turns them between position and adapter, on a square grid.
+        """
         if str(task) not in self.adapter:
             raise ValueError(f"no task {task}: add_task comes first")
         if tuple(batch.shape[1:]) != (*self.grid, self.dim):
@@ -157,6 +161,7 @@ class MoLEFlow(nn.Module):
         angles = self.aligner[str(task)].angles(batch)
         upright = batch if angles is None else turned(batch, angles)
         placed = self.position(upright, self._embedding(view), task=task) if is_placed else upright
+        placed = torch.rot90(placed, quarters, (1, 2)) if quarters else placed
         return self.adapted(self.mixer(self.adapter[str(task)](placed), task=task))
 
     def _embedding(self, view: View | None) -> Float[Tensor, "*batch row column place"]:
@@ -224,6 +229,12 @@ class MoLEFlow(nn.Module):
     ) -> Float[Tensor, "batch row column"]:
         """Return -log p of each patch's adapted features given the task id, nats, as its scorer weighs it."""
         return scored(self, batch, self(batch, task=task), task=task)
+
+    def turned_scores(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int, quarters: int
+    ) -> Float[Tensor, "batch row column"]:
+        """Return the scores of features that are placed and then turned, on the turned grid."""
+        return turned_scores(self, batch, task=task, quarters=quarters)
 
     def task_distances(
         self, batch: Float[Tensor, "batch row column dim"], *, router: str

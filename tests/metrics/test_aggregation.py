@@ -7,6 +7,8 @@ import torch
 from mechlab.errors import MechlabError
 from mechlab.metrics.aggregation import DEFAULTS, MODES, aggregate
 
+OF_A_MAP = set(MODES) - {"adaptive"}  # which a task's strength belongs to
+
 
 @pytest.fixture
 def maps(rng):
@@ -41,12 +43,13 @@ def test_a_share_is_rounded_down_to_one_patch_at_least(maps, share, count):
 
 
 def test_defaults_hold_where_no_value_is_given(maps):
-    assert DEFAULTS == {"percentile": 0.99, "top_k": 10, "top_k_percent": 0.05, "spatial_cluster": 0.5}
+    expected = {"percentile": 0.99, "top_k": 10, "top_k_percent": 0.05, "spatial_cluster": 0.5}
+    assert expected | {"attention": 1.0} == DEFAULTS
     for mode, value in DEFAULTS.items():
         np.testing.assert_array_equal(aggregate(maps, mode), aggregate(maps, mode, value))
 
 
-@pytest.mark.parametrize("mode", sorted(set(MODES) - {"spatial_cluster"}))  # which looks at places
+@pytest.mark.parametrize("mode", sorted(OF_A_MAP - {"spatial_cluster"}))  # which looks at places
 def test_shift_scale_and_order_of_patches(maps, rng, mode):
     found = aggregate(maps, mode)
     np.testing.assert_allclose(aggregate(2 * maps + 3, mode), 2 * found + 3, atol=1e-12)
@@ -57,7 +60,7 @@ def test_shift_scale_and_order_of_patches(maps, rng, mode):
 
 def test_the_maps_are_left_as_they_were(maps):
     before = maps.copy()
-    for mode in MODES:
+    for mode in OF_A_MAP:
         aggregate(maps, mode)
     np.testing.assert_array_equal(maps, before)
 
