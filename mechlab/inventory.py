@@ -9,6 +9,7 @@ from typing import Any
 from mechlab import systems
 from mechlab.runs.aggregation_keys import MODE_OF
 from mechlab.runs.settings import NONZERO
+from mechlab.sweep import file as sweep
 from mechlab.systems import Entry, Preset
 
 Row = dict[str, Any]
@@ -32,7 +33,10 @@ def entries(kind: str) -> list[Row]:
         "combinations": _combinations,
         "probes": lambda: [_probe(name, module) for name, module in systems.probes().items()],
         "figures": _figures,
-        "studies": lambda: [_study(name, module) for name, module in systems.probes().items()],
+        "studies": lambda: [
+            *(_study(name, module) for name, module in systems.probes().items()),
+            *(_sweep(sweep.read(path)) for path in sweep.shipped().values()),
+        ],
     }
     return kinds[kind]()
 
@@ -89,6 +93,18 @@ def _study(name: str, module: ModuleType) -> Row:
         "arms": [arm.name for arm in plan.arms],
         "seeds": plan.seeds,
         "hash": plan.hash,
+    }
+
+
+def _sweep(document: sweep.Document) -> Row:
+    return {
+        "name": document.name,
+        "id": document.id,
+        "summary": document.question,
+        "source": document.source,
+        "command": f"mechlab sweep run {document.name}",
+        "arms": [arm.get("name") for arm in document.arms],
+        "sizes": {name: size.seeds for name, size in document.sizes.items()},
     }
 
 

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.runs.aggregation_keys import merged
+from mechlab.runs.combinations import Setup, judge, refuse_idle
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
 from mechlab.runs.words import weights_of
@@ -99,20 +100,18 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
     if twice := sorted(settings.keys() & options.keys()):
         raise MechlabError(f"'{twice[0]}' is given as a word and in settings; give it once.")
     base = TrainRequest.read(words)
-    preset = systems.preset(base.system, base.preset)
-    kind = systems.load(systems.catalog(base.system).CONFIG)
+    preset, catalog = systems.preset(base.system, base.preset), systems.catalog(base.system)
+    kind = systems.load(catalog.CONFIG)
     inputs_set, parts_set, evaluation_set = split(settings | options, parts=kind)
     inputs = validated(InputSettings, dict(preset.inputs) | inputs_set, what="input")
     parts = validated(kind, dict(preset.parts) | parts_set, what=base.system).model_dump(mode="json")
-    refuse_unused(parts_set, parts=parts, needs=systems.catalog(base.system).NEEDS)
     start = merged(EvaluationSettings().model_dump(), preset.evaluation)
-    scored = validated(
-        EvaluationSettings, merged(start, evaluation_set, allow=base.allow), what="evaluation"
-    ).model_dump(mode="json")
+    scored = validated(EvaluationSettings, merged(start, evaluation_set, allow=base.allow), what="evaluation")
+    passed = _passed(base, parts, parts_set, scored, dim=inputs.dim)
     request = replace(
         base,
         settings={key: value for key, value in settings.items() if key in inputs_set | parts_set},
-        allow=(),
+        allow=passed,
         root=place.root,
         weights=place.weights or weights_of(base.backbone),
         device=place.device,
@@ -120,8 +119,29 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
         cache=place.cache,
     )
     stream = {name: getattr(base, name) for name in _STREAM}
-    keys = stream | inputs.model_dump() | parts | {key: scored[key] for key in scored if key not in _HIDDEN}
-    changed = {key: value for key, value in scored.items() if value != start.get(key) and key not in _HIDDEN}
+    values = {key: value for key, value in scored.model_dump(mode="json").items() if key not in _HIDDEN}
+    changed = {key: value for key, value in values.items() if value != start.get(key)}
     if "aggregation" in changed:
-        changed.setdefault("aggregation_value", scored["aggregation_value"])
+        changed["aggregation_value"] = values["aggregation_value"]
+    keys = stream | inputs.model_dump() | parts | values
     return Arm(name=arm.name, against=None, differs=(), request=request, evaluation=changed, keys=keys)
+
+
+def _passed(
+    request: TrainRequest,
+    parts: dict[str, Any],
+    given: dict[str, JsonValue],
+    scored: EvaluationSettings,
+    *,
+    dim: int,
+) -> tuple[str, ...]:
+    """Return what an arm's `allow` lets pass in its training; what it does not is refused."""
+    preset, catalog = systems.preset(request.system, request.preset), systems.catalog(request.system)
+    idle = refuse_unused(given, parts=parts, needs=catalog.NEEDS, allow=request.allow)
+    whole = validated(systems.load(catalog.CONFIG), dict(preset.parts), what=request.system)
+    combinations = getattr(catalog, "COMBINATIONS", ())
+    setup = Setup(parts=parts, preset=whole.model_dump(mode="json"), evaluation=scored, dim=dim)
+    judged = judge(setup, combinations, allow=(*request.allow, *preset.allow))
+    passed = {*judged.allowed, *idle}
+    refuse_idle(request.allow, {*passed, *scored.allowed}, combinations=combinations, keys=catalog.NEEDS)
+    return tuple(sorted(passed & set(request.allow)))

@@ -21,6 +21,7 @@ from mechlab.specs import Spec, validated
 
 # Words that belong to whoever runs the file, not to the comparison.
 _PLACES = {
+    "name",
     "root",
     "weights",
     "out",
@@ -160,7 +161,8 @@ def _arm(
         raise unknown(f"earlier arm of sweep '{sweep}'", str(against), earlier)
     claims = values.get("claims")
     if claims is None and "preset" not in own:  # a preset changes keys that only its resolution tells
-        claims = [*(key for key in own if key != "settings"), *(own.get("settings") or {})]
+        words = (key for key in own if key not in ("settings", "allow"))
+        claims = [*words, *(own.get("settings") or {})]
     return ArmWords(
         name=values["name"],
         against=against,

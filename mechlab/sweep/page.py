@@ -25,9 +25,9 @@ def section(document: Document, *, command: str) -> str:
     lines = [
         f"{document['question']}\n",
         f"```\n{command}\n```\n",
-        f"{states.count('finished')} of {len(states)} arms and seeds are finished. A metric is the mean over "
-        "classes and seeds, then its difference to the arm that it changes: the mean of pairs over seeds with "
-        "Student's t interval at 95 %. Where an arm changes several keys, no single one of them explains it.\n",
+        f"{states.count('finished')} of {len(states)} arms and seeds are finished. A metric is the mean "
+        "over classes and seeds, then its difference to the arm that it changes: the mean of pairs over "
+        "seeds, with Student's t interval at 95 %. Of several changed keys, none explains it alone.\n",
         "| " + " | ".join(head) + " |",
         "|---" * len(head) + "|",
         *[_line(arm) for arm in document["arms"]],

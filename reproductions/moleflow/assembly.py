@@ -179,6 +179,7 @@ def _shape(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int]) -> Subnet
         nodes=config.lora_nodes,
         grid=grid,
         is_spectral=config.spectral_norm,
+        is_fused=config.products == "fused",
     )
 
 

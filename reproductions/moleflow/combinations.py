@@ -182,6 +182,12 @@ def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, in
             "coupling=freia hands its subnet the untouched half alone, and subnet=cpcf-sketch reads all "
             "channels; set subnet=cpcf, or coupling=functional."
         )
+    is_mergeable = config.subnet in ("plain", "context") and config.branch != "sc-lora"
+    if config.products == "fused" and not is_mergeable:
+        raise MechlabError(
+            f"products=fused merges the Linears of subnet=plain or context, and subnet={config.subnet} with "
+            f"branch={config.branch} is none of them; set products=apart."
+        )
     _refuse_branches(config, dim=dim)
     refuse_views(config, grid=grid)
 

@@ -85,6 +85,7 @@ class MoLEFlowConfig(Spec):
         "first-task"  # when the flow's own parameters train; L3766: a flow a task
     )
     spectral_norm: bool = False  # L3766: the bases' largest singular value is 1
+    products: Literal["apart", "fused"] = "apart"  # ours; fused: faster, and nothing inside can be watched
 
     # Branches of the products, one a task
     branch: Literal["lora", "sc-lora", "linear"] = "lora"  # L152; L3766: a Linear a task, nothing shared

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mechlab.inventory import entries
 from mechlab.sweep.arms import Place, resolved
 from mechlab.sweep.file import read, shipped, sweep_of
 from mechlab.sweep.jobs import cells, jobs
@@ -27,3 +28,12 @@ def test_a_study_is_named_for_its_file_and_has_both_sizes(name):
     assert {"reduced", "full"} <= document.sizes.keys()
     assert document.question.strip().endswith((".", "?"))
     assert document.source
+
+
+def test_every_study_is_listed_with_the_command_that_runs_it():
+    listed = {row["name"]: row for row in entries("studies")}
+    for name, path in STUDIES.items():
+        row = listed[name]
+        assert row["command"] == f"mechlab sweep run {name}"
+        assert row["sizes"] == {size: found.seeds for size, found in read(path).sizes.items()}
+    assert "gaussianity" in listed  # the plans of probes beside them

@@ -126,6 +126,16 @@ def test_arms_that_only_score_otherwise_share_a_training(sweep):
     assert "aggregation" not in first.request["settings"]
 
 
+def test_what_is_refused_passes_by_name_alone_and_the_training_carries_the_mark(sweep):
+    deep = {"name": "deep", "settings": {"blocks": 16}}
+    with pytest.raises(MechlabError, match=r"arm .deep. of sweep .small.*--allow deep-flow"):
+        arms_of(sweep(arms=[{"name": "parent"}, deep]))
+    found = arms_of(sweep(arms=[{"name": "parent"}, deep | {"allow": ["deep-flow"]}]))[1]
+    assert (found.request.allow, found.differs) == (("deep-flow",), ("blocks",))
+    with pytest.raises(MechlabError, match="nothing by that name to let pass"):
+        arms_of(sweep(arms=[{"name": "parent", "allow": ["deep-flow"]}]))
+
+
 def test_a_name_or_a_path_finds_a_file(tmp_path):
     (tmp_path / "own.yaml").write_text("name: own\n")
     assert found(str(tmp_path / "own.yaml")) == tmp_path / "own.yaml"

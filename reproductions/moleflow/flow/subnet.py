@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reproductions.moleflow.depthwise import depthwise
+from reproductions.moleflow.flow import fused
 from reproductions.moleflow.flow.branch import Branched, GridLoRALinear, LoRALinear, TaskLinear
 from reproductions.moleflow.flow.gate import PatchGate
 from reproductions.moleflow.initialisation import start_zero
@@ -32,6 +33,7 @@ class SubnetShape:
     nodes: int = 4  # of "sc-lora", along each side
     grid: tuple[int, int] = (1, 1)  # patches, for "sc-lora"
     is_spectral: bool = False  # bases divided by their largest singular value
+    is_fused: bool = False  # products made together (`flow/fused.py`)
 
 
 def linear_of(shape: SubnetShape, fan_in: int, fan_out: int, *, name: str, seed: int) -> Branched:
@@ -51,6 +53,7 @@ class PlainSubnet(nn.Module):
 
     def __init__(self, shape: SubnetShape, *, name: str, seed: int) -> None:
         super().__init__()
+        self.is_fused = shape.is_fused
         self.first = linear_of(
             shape, shape.passive + shape.place, shape.hidden, name=f"{name}.first", seed=seed
         )
@@ -69,6 +72,12 @@ class PlainSubnet(nn.Module):
         task: int,
     ) -> tuple[Float[Tensor, "batch row column active"], Float[Tensor, "batch row column active"]]:
         """Return the raw log-scale and the raw shift of each patch."""
+        if self.is_fused and not fused.is_watched(self):
+            hidden = fused.applied(self.first, passive, place, task=task)
+            log_scale, shift = fused.applied(self.second, functional.relu_(hidden), task=task).chunk(
+                2, dim=-1
+            )
+            return log_scale, shift
         seen = passive if place is None else torch.cat([passive, place], dim=-1)
         raw = self.second(functional.relu(self.first(seen, task=task)), task=task)
         log_scale, shift = raw.chunk(2, dim=-1)
@@ -97,6 +106,7 @@ class ContextSubnet(nn.Module):
         super().__init__()
         passive = shape.passive
         self.limit = limit
+        self.is_fused = shape.is_fused
         self.context = depthwise(passive, kernel)
         start_zero(self.context.weight, self.context.bias)
         self.gate = gate
@@ -126,9 +136,25 @@ class ContextSubnet(nn.Module):
         task: int,
     ) -> tuple[Float[Tensor, "batch row column active"], Float[Tensor, "batch row column active"]]:
         """Return the raw log-scale and the raw shift of each patch."""
+        if self.is_fused and not fused.is_watched(self):
+            return self._fused(passive, place, task=task)
         around = self.context(passive.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         around = around * (self.strength if self.gate is None else self.gate(passive, around))
         given = [] if place is None else [place]
         seen = torch.cat([passive, *given], dim=-1)
         log_scale = self.s2(functional.relu(self.s1(torch.cat([seen, around], dim=-1), task=task)), task=task)
         return log_scale, self.t2(functional.relu(self.t1(seen, task=task)), task=task)
+
+    def _fused(
+        self,
+        passive: Float[Tensor, "batch row column passive"],
+        place: Float[Tensor, "batch row column place"] | None,
+        *,
+        task: int,
+    ) -> tuple[Float[Tensor, "batch row column active"], Float[Tensor, "batch row column active"]]:
+        around = fused.around(self.context, passive, strength=self.strength)
+        offset = self.context.bias * self.strength
+        scales = fused.applied_around(self.s1, passive, place, around, offset, task=task)
+        shifts = fused.applied(self.t1, passive, place, task=task)
+        log_scale = fused.applied(self.s2, functional.relu_(scales), task=task)
+        return log_scale, fused.applied(self.t2, functional.relu_(shifts), task=task)
