@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+_DIAGNOSED = ("log_det_std", "log_prior_variance", "length_log_det_correlation")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
 quiet_option = click.option("--quiet", is_flag=True, help="Print no progress.")
 out_option = click.option(
@@ -48,6 +49,17 @@ def emit_interventions(found: Mapping[str, Any]) -> None:
         click.echo(f"changed by {done['intervention']}: {acted}{same}")
     if "comparable" in found:
         click.echo(f"{found['comparable']}.")
+
+
+def emit_diagnostics(found: Mapping[str, Any]) -> None:
+    """Print what the flow's volume term does on normal and on defective images of each class."""
+    rows = [
+        [name, group, *(None if values is None else values.get(key) for key in _DIAGNOSED)]
+        for name, groups in found.items()
+        for group, values in groups.items()
+    ]
+    if rows:
+        emit_table(("class", "images", "log-det sd", "log-prior variance", "corr(|z|, log-det)"), rows)
 
 
 def reporter(quiet: bool) -> Callable[[str], None]:

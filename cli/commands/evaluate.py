@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cli.console import (
+    emit_diagnostics,
     emit_interventions,
     emit_json,
     emit_metrics,
@@ -27,6 +28,10 @@ from cli.console import (
               help="Patch scores averaged over quarter turns; four times the work.")  # fmt: skip
 @click.option("--calibration", type=click.Choice(["none", "task"]),
               help="Image scores as z-scores by each task's training normals.")  # fmt: skip
+@click.option("--data", help="Score another data set than the run's own; see 'mechlab list datasets'.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of that data set's images.")
+@click.option("--tasks", "classes", help="Its classes, separated by commas; default: all.")
+@click.option("--diagnostics", is_flag=True, help="Add log-det spread and its ratio of defective to normal.")
 @intervention_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @out_option
@@ -38,6 +43,10 @@ def command(
     ablate: tuple[str, ...],
     swap: tuple[str, ...],
     patch: tuple[str, ...],
+    data: str | None,
+    root: Path | None,
+    classes: str | None,
+    diagnostics: bool,
     device: str,
     as_json: bool,
     quiet: bool,
@@ -45,7 +54,8 @@ def command(
 ) -> None:
     """Evaluate RUN again; changing a router, an aggregation, a sigma or a part of the flow never trains.
 
-    Several runs are evaluated as one: the mean of their z-scores, on the scale of the first.
+    Several runs are evaluated as one: the mean of their z-scores, on the scale of the first. With --data, a
+    run scores the images of another data set.
 
     \b
     Example:
@@ -54,12 +64,15 @@ def command(
     from mechlab.runs.folder import find
     from mechlab.runs.interventions import asked
     from mechlab.runs.settings import evaluation_words
-    from mechlab.train.ensemble import evaluate_together
+    from mechlab.train.asked_evaluation import evaluate_as_asked
+    from mechlab.train.elsewhere import Elsewhere
 
-    found = evaluate_together(
+    found = evaluate_as_asked(
         [find(name, out) for name in run],
         settings=evaluation_words(given),
         interventions=asked(ablate=ablate, swap=swap, patch=patch),
+        elsewhere=Elsewhere.of(data=data, root=root, classes=classes),
+        diagnostics=diagnostics,
         device=device,
         report=reporter(quiet),
     )
@@ -70,3 +83,4 @@ def command(
     if "pooled" in found:
         click.echo(f"image AUROC over all classes together: {number(found['pooled']['image_auroc'])}")
     emit_interventions(found)
+    emit_diagnostics(found.get("diagnostics", {}))

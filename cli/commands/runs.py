@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.console import emit_json, emit_metrics, emit_table, json_option, out_option
+from cli.console import emit_json, emit_metrics, emit_table, json_option, number, out_option
 
 
 @click.group(name="runs", invoke_without_command=True)
@@ -83,6 +83,35 @@ def show(run: str, out: Path, as_json: bool) -> None:
         click.echo("not finished; give the same 'mechlab train' again to resume it")
         return
     emit_metrics(summary["metrics"], summary["mean"])
+
+
+@command.command(name="log")
+@click.argument("run")
+@out_option
+@json_option
+def logged(run: str, out: Path, as_json: bool) -> None:
+    """Show each epoch of RUN: loss, learning rate, gradient norm, gates; and how each task came out."""
+    from mechlab.runs.folder import find
+
+    rows = find(run, out).epochs()
+    if as_json:
+        emit_json(rows)
+        return
+    epochs = [row for row in rows if row["kind"] == "epoch"]
+    readings = list(dict.fromkeys(name for row in epochs for name in row["readings"]))
+    names = ("task", "epoch", "loss", "learning_rate", "gradient_norm")
+    emit_table(
+        (*names, *readings),
+        [
+            [*(row[name] for name in names), *(row["readings"].get(name) for name in readings)]
+            for row in epochs
+        ],
+    )
+    for row in rows:
+        if row["kind"] == "task":
+            aurocs = " ".join(number(value) for value in row["image_auroc"][: row["task"] + 1])
+            routed = " ".join(f"{name} {number(value)}" for name, value in row["routing_accuracy"].items())
+            click.echo(f"after task {row['task']}: image AUROC of tasks {aurocs}; routed right {routed}")
 
 
 @command.command(name="remove")

@@ -160,6 +160,11 @@ class RunFolder:
         file = self.path / "log.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
+    def epochs(self) -> list[dict[str, Any]]:
+        """Return the rows of the log of epochs and tasks, in the order they were written."""
+        file = self.path / "epochs.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
     def bytes(self) -> int:
         """Return the size on disk."""
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())

@@ -159,6 +159,17 @@ class Readable(Protocol):
         ...
 
 
+@runtime_checkable
+class Diagnosable(Protocol):
+    """A system whose patch scores are made of a latent and a log-det."""
+
+    def patch_terms(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> tuple[Float[Tensor, "batch row column"], Float[Tensor, "batch row column"]]:
+        """Return the length of each patch's latent and its log-det, nats, by a task's expert."""
+        ...
+
+
 def modules_of(system: Trainable) -> nn.Module:
     """Return the system as the module that it is."""
     if not isinstance(system, nn.Module):

@@ -12,6 +12,7 @@ from mechlab.errors import MechlabError
 from mechlab.runs.combinations import Combination, Setup
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.run_name import contradictions
+from reproductions.moleflow.sharing import KEYS, shared_parts
 from reproductions.moleflow.view_rules import has_idle_scorer, is_place_fixed, refuse_views
 
 CLAMP = 20.0  # nats, of focal=published
@@ -31,9 +32,13 @@ def _even_kernel(setup: Setup) -> str | None:
 
 def _shares_nothing(parts: Any) -> bool:  # noqa: ANN401 - parts by name
     """Whether no parameter that earlier tasks are scored with moves in a later one."""
-    mixes = parts["mixer"] != "none" and parts["mixer_trains"] == "every-task"
-    sees = parts["subnet"] != "plain" and parts["context_trains"] == "every-task"
-    return not (parts["base"] == "shared" or mixes or sees or parts["slow_blocks"])
+    return not shared_parts(MoLEFlowConfig(**parts))
+
+
+def _protections(parts: Any) -> str:  # noqa: ANN401 - parts by name
+    """Return the protecting keys besides the projection that are set, as words."""
+    keys = ("ewc_weight", "distillation_weight", "replay_images")
+    return ", ".join(f"{key}={parts[key]}" for key in keys if parts[key])
 
 
 def _switches_tail(setup: Setup) -> bool:
@@ -74,8 +79,16 @@ COMBINATIONS: tuple[Combination, ...] = (
         source="notes 004 L1776",
         holds=lambda setup: setup.parts["projection"] != "none" and _shares_nothing(setup.parts),
         sentence="projection={projection} protects what tasks share, and after the first task nothing that "
-        "they share moves; set base=shared, mixer_trains=every-task or context_trains=every-task, or "
-        "projection=none",
+        f"they share moves; set {KEYS}, or projection=none",
+    ),
+    Combination(
+        name="protection-of-nothing",
+        summary="consolidation, distillation or replay where later tasks move nothing that earlier ones use",
+        source="notes 004 L1776; inventory row M32",
+        holds=lambda setup: bool(_protections(setup.parts)) and _shares_nothing(setup.parts),
+        words=lambda setup: {"given": _protections(setup.parts)},
+        sentence="{given} protects what tasks share, and after the first task nothing that they share moves; "
+        f"set {KEYS}, or leave it out",
     ),
     Combination(
         name="score-matching-with-dia",

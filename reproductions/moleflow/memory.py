@@ -37,11 +37,13 @@ class Memory(nn.Module):
         return value
 
     def names(self, prefix: str) -> tuple[str, ...]:
-        """Return the names that begin with `prefix` and a dot, without both, in the order they were kept."""
+        """Return the names that begin with `prefix` and a dot, without both.
+
+        Sorted, so that sums over them are the same to the bit after loading.
+        """
         start = _key(f"{prefix}.")
-        return tuple(
-            key.removeprefix(start).replace("/", ".") for key in self._buffers if key.startswith(start)
-        )
+        found = [key.removeprefix(start) for key in self._buffers if key.startswith(start)]
+        return tuple(sorted(key.replace("/", ".") for key in found))
 
     def bytes(self, prefix: str) -> int:
         """Return the size of the tensors whose names begin with `prefix`."""

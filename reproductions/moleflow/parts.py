@@ -118,7 +118,42 @@ SCORERS: tuple[Entry, ...] = (
          "notes 004 L2660", "mechlab.train.drawn:DrawnBatches", "M44"),
 )  # fmt: skip
 
+DRIFT_PARTS: tuple[Entry, ...] = (
+    part("shared-mixer", "mixer_trains=every-task: the mixer trains on, and earlier tasks' scores change",
+         "notes 004 L1492", f"{ROOM}.scopes:scope_of", "M16"),
+    part("shared-context", "context_trains=every-task: so do context convolutions and their weights",
+         "notes 004 L1876", f"{ROOM}.scopes:scope_of", "M17"),
+    part("slow-stage", "slow_blocks=K: later tasks then train the last K shared blocks; earlier ones drift",
+         "notes 004 L774, L6318, facts 2", f"{ROOM}.staging:stage_of", "M39"),
+    part("projection-published", "projection=sequential: gradients, one basis after the other; a rest stays",
+         "notes 004 L1179", f"{ROOM}.projection:Projection", "M14"),
+    part("projection", "projection=joint: whole steps, orthogonal to the union of all bases to 1e-6",
+         "notes 004 L1179, corrected", f"{ROOM}.projection:Projection", "M14"),
+    part("projection-hook", "projection=hook: gradients as they arrive, off the union of all bases",
+         "notes 004 L1451, chosen here", f"{ROOM}.projection:Projection", "M49"),
+    part("ewc", "ewc_weight=W: a pull by Fisher information to where earlier tasks left it; 0 there",
+         "notes 004 L1451; Kirkpatrick et al. 2017", f"{ROOM}.consolidation:consolidation_penalty", "M32"),
+    part("distillation", "distillation_weight=W: earlier experts keep their outputs; 0 for equal models",
+         "notes 004 L1451; Li & Hoiem 2018", f"{ROOM}.distillation:distillation_loss", "M32"),
+    part("replay-bank", "replay_images=N: at most N images of all earlier tasks, seen again",
+         "notes 004 L1445", f"{ROOM}.replay:remember_images", "M32"),
+)  # fmt: skip
+
+MATCHING: tuple[Entry, ...] = (
+    part("score-matching", "dsm=full: the gradient of log p is taught by noise; alpha 1 is the NLL",
+         "notes 004 L4096; Vincent 2011", f"{ROOM}.score_matching:full_loss", "M31"),
+    part("sliced-score-matching", "dsm=sliced: one directional derivative; its mean over draws is dsm=full",
+         "notes 004 L4004, corrected", f"{ROOM}.score_matching:sliced_loss", "M31"),
+    part("score-matching-schedule", "dsm_alpha, dsm_alpha_last: weight of the NLL; 0 is score matching alone",
+         "notes 004 L4072", f"{ROOM}.score_matching:nll_share", "M31"),
+    part("score-matching-noise", "dsm_noise=geometric, uniform or fixed: sigma between its two ends",
+         "notes 004 L4160", f"{ROOM}.score_matching:noise_for", "M31"),
+    part("clean-penalty", "dsm_clean_weight=W: the squared score without noise; chosen here",
+         "notes 004 L4160", f"{ROOM}.score_matching:matching_loss", "M31"),
+)  # fmt: skip
+
 MODEL_PARTS: tuple[Entry, ...] = (
     *(*FLOWS, *ADAPTERS, *MIXERS, *BRANCHES, *LOSSES),
     *(*PLACES, *SCORERS),
+    *(*DRIFT_PARTS, *MATCHING),
 )

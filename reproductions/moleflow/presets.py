@@ -1,6 +1,7 @@
 """The presets: short lists of parts. Torch-free; every key is one of `config.MoLEFlowConfig`."""
 
 from mechlab.systems import Preset
+from reproductions.moleflow.drift import DRIFT
 from reproductions.moleflow.sizes import MAIN
 from reproductions.moleflow.versions import VERSIONS
 
@@ -66,4 +67,5 @@ PRESETS: tuple[Preset, ...] = (
         inputs={"dim": 768},
     ),
     *VERSIONS,
+    *DRIFT,
 )

@@ -114,8 +114,8 @@ class Projection:
         return found
 
     def saturated(self, parameters: Mapping[str, nn.Parameter]) -> frozenset[str]:
-        """Return the tensors that "joint" leaves no direction: they cannot move."""
-        if self.form != "joint":
+        """Return the tensors whose bases leave no direction: nothing of a later task could reach them."""
+        if self.form == "sequential":  # as published: weight decay and rounding, blown up by Adam, move them
             return frozenset()
         bases = self.bases().items()
         return frozenset(name for name, found in bases if joined(found).shape[1] == parameters[name].numel())

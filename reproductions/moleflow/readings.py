@@ -6,7 +6,6 @@ of patches are those of one batch. Source: notes 004 L740 to L790, L3070.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float
@@ -17,7 +16,7 @@ from reproductions.moleflow.film import FiLMAdapter
 from reproductions.moleflow.flow.gate import PatchGate
 from reproductions.moleflow.flow.subnet import ContextSubnet
 from reproductions.moleflow.gradients import resting
-from reproductions.moleflow.scopes import PER_TASK
+from reproductions.moleflow.task_names import task_of
 
 
 def part_readings(system: nn.Module, *, task: int) -> dict[str, float]:
@@ -28,10 +27,9 @@ def part_readings(system: nn.Module, *, task: int) -> dict[str, float]:
     """
     found: dict[str, list[Tensor]] = defaultdict(list)
     for path, module in system.named_modules():
-        words = path.split(".")
-        if any(word in PER_TASK and other != str(task) for word, other in pairwise(words)):
+        if task_of(path) not in (None, str(task)):
             continue
-        for name, value in _of_module(words[0], module, task):
+        for name, value in _of_module(path.split(".")[0], module, task):
             found[name].append(value.detach().double().mean())
     return {name: float(torch.stack(values).mean()) for name, values in found.items()}
 

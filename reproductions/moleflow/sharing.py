@@ -6,9 +6,6 @@ Source: notes 004 L1492 (a mixer that all tasks train), L1876 (context convoluti
 from reproductions.moleflow.config import MoLEFlowConfig
 
 KEYS = "base=shared, mixer_trains=every-task, context_trains=every-task or slow_blocks"
-SHARING_MIXERS = (
-    *("depthwise", "task-adaptive", "attention", "multi-scale", "task-multi-scale", "global", "semantic"),
-)
 CONTEXTS = ("context", "gated", "gated-published")
 
 
@@ -18,7 +15,7 @@ def shared_parts(config: MoLEFlowConfig) -> tuple[str, ...]:
     found = []
     if config.base == "shared":
         found.append("base")
-    if config.mixer_trains == "every-task" and config.mixer in SHARING_MIXERS:
+    if config.mixer_trains == "every-task" and config.mixer != "none":
         found.append("mixer_trains")
     if config.context_trains == "every-task" and config.subnet in CONTEXTS and has_flow:
         found.append("context_trains")

@@ -32,7 +32,7 @@ def stage_of(
         for name, _ in system.named_parameters()
     }
     moving = [name for name, scope in scopes.items() if scope != "frozen"]
-    slow = [name for name in moving if task > 0 and is_slow(name, config)]
+    slow = [name for name in moving if task > 0 and scopes[name] == "shared" and is_slow(name, config)]
     phases = (Phase(epochs=config.epochs), Phase(epochs=config.slow_epochs, held_out=config.slow_held_out))
     return Stage(
         scopes=scopes,

@@ -230,6 +230,13 @@ class MoLEFlow(nn.Module):
         """Return -log p of each patch's adapted features given the task id, nats, as its scorer weighs it."""
         return scored(self, batch, self(batch, task=task), task=task)
 
+    def patch_terms(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> tuple[Float[Tensor, "batch row column"], Float[Tensor, "batch row column"]]:
+        """Return the length of each patch's latent and its log-det, nats, for diagnostics."""
+        flowed = self(batch, task=task)
+        return flowed.latent.norm(dim=-1), flowed.log_det
+
     def turned_scores(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int, quarters: int
     ) -> Float[Tensor, "batch row column"]:

@@ -11,10 +11,13 @@ from mechlab.train.scopes import apply, optimizer, parameter_hashes
 from mechlab.train.scopes import fingerprint as fingerprint_of
 from mechlab.train.stage import Loss, Stage
 from mechlab.train.view import View
+from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.sharing import shared_parts
 from reproductions.moleflow.system import MoLEFlow
 
 DIM, GRID = 8, (4, 5)
 TINY = {"blocks": 2, "lora_rank": 3, "dia_blocks": 1, "epochs": 1, "context_kernel": 3}
+PROJECTED = {"base": "shared", "batch_size": 1}  # images enough for a basis
 MARGIN = {"margin_weight": 1.0, "pseudo_anomaly": "jitter"}
 # Parts of the inventory that `main` does not use, each as the change that selects it.
 ARMS: dict[str, dict] = {
@@ -62,10 +65,24 @@ ARMS: dict[str, dict] = {
     "M28 turned position": {"rotation": 90.0, "position_turns": True},
     "M29": {"align": "stn", "align_hidden": 6},
     "M33 margin": MARGIN,
+    "M16": {"mixer": "depthwise", "mixer_trains": "every-task"},
+    "M17": {"context_trains": "every-task"},
+    "M17 gated": {"context_trains": "every-task", "subnet": "gated", "gate_hidden": 5},
+    "M39": {"slow_blocks": 1},
+    "M14 published": PROJECTED | {"projection": "sequential"},
+    "M14 corrected": PROJECTED | {"projection": "joint"},
+    "M49 hook": PROJECTED | {"projection": "hook"},
+    "M32 EWC": {"base": "shared", "ewc_weight": 10.0},
+    "M32 distillation": {"base": "shared", "distillation_weight": 1.0},
+    "M32 replay": {"base": "shared", "replay_images": 6},
+    "M31 full": {"dia_blocks": 0, "dsm": "full"},
+    "M31 sliced": {"dia_blocks": 0, "dsm": "sliced"},
+    "M31 without NLL": {"dia_blocks": 0, "dsm": "sliced", "dsm_alpha": 0.0},
+    "M31 clean": {"dia_blocks": 0, "dsm": "sliced", "dsm_clean_weight": 0.1},
     "M46 sum": {"reduction": "sum"},
     "M46 published": {"reduction": "published", "tail_weight": 0.0},
 }
-SHARED = {"M30 all shared"}  # arms in which earlier tasks may change
+SHARED = {arm for arm, parts in ARMS.items() if shared_parts(MoLEFlowConfig(**parts))}  # earlier ones change
 
 
 @pytest.fixture

@@ -23,6 +23,11 @@ ROWS = {
         {"mixer_trains": "every-task"},
         "nothing that they share moves",
     ),
+    "protection-of-nothing": (
+        {"ewc_weight": 1.0, "replay_images": 8},
+        {"slow_blocks": 1},
+        "ewc_weight=1.0, replay_images=8 protects what tasks share",
+    ),
     "score-matching-with-dia": ({"dsm": "full"}, {"dia_blocks": 0}, "without a DIA; set dia_blocks=0"),
     "whitening-with-multi-scale": (
         {"mixer": "multi-scale"},

@@ -6,7 +6,9 @@ import sys
 import pytest
 
 from cli.main import main
+from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.presets import PRESETS
+from reproductions.moleflow.sharing import shared_parts
 
 TINY = {"blocks": 2, "batch_size": 8}
 
@@ -34,6 +36,6 @@ def test_preset_trains_scores_and_loads(preset, mechlab):
     words = ["--preset", preset.name, "--data", "embedded", "--backbone", "embedded", "--tasks", "gear,weave"]
     size = ["--dim", "16", "--image-size", "64", "--epochs", "1", "--threads", "1"]
     trained = mechlab("train", "moleflow", *words, *size, *keys)
-    assert trained["scores_identical"] == (preset.parts.get("base") != "shared")
+    assert trained["scores_identical"] == (not shared_parts(MoLEFlowConfig(**preset.parts)))
     again = mechlab("evaluate", trained["run"], "--router", "oracle")
     assert again["mean"]["given_image_auroc"] == trained["mean"]["given_image_auroc"]

@@ -115,6 +115,7 @@ def test_a_tensor_without_a_direction_left_is_declared_frozen(normals):
     system, _, bases = two_tasks("joint", normals)
     assert bases["mixer.level"][0].shape == (1, 1)  # one number, and one direction takes it
     assert system.stage(2).scopes["mixer.level"] == "frozen"
+    assert two_tasks("hook", normals)[0].stage(2).scopes["mixer.level"] == "frozen"
     assert two_tasks("sequential", normals)[0].stage(2).scopes["mixer.level"] == "shared"
 
 

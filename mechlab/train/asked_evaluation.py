@@ -1,0 +1,45 @@
+"""What `mechlab evaluate` asks of finished runs: one or several, on their own images or others, diagnosed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mechlab.errors import MechlabError
+from mechlab.runs.folder import RunFolder
+from mechlab.runs.interventions import NOTHING, Asked
+from mechlab.train.diagnosing import diagnose
+from mechlab.train.elsewhere import Elsewhere, evaluate_elsewhere
+from mechlab.train.ensemble import evaluate_together
+from mechlab.train.session import Report, silent
+
+
+def evaluate_as_asked(
+    runs: Sequence[RunFolder],
+    *,
+    settings: dict[str, Any],
+    interventions: Asked = NOTHING,
+    elsewhere: Elsewhere | None = None,
+    diagnostics: bool = False,
+    device: str = "auto",
+    report: Report = silent,
+) -> dict[str, Any]:
+    """Return the metrics that were asked for, with diagnostics of one run if wanted.
+
+    Raises:
+        MechlabError: several runs, or interventions, where they are not possible.
+    """
+    if (elsewhere is not None or diagnostics) and (len(runs) > 1 or interventions.texts):
+        word = "--data" if elsewhere is not None else "--diagnostics"
+        raise MechlabError(
+            f"{word} is of one run as it is, and {len(runs)} runs with {len(interventions.texts)} "
+            "interventions were given; name one run, and no --ablate, --swap or --patch."
+        )
+    if elsewhere is not None:
+        if diagnostics:
+            raise MechlabError(
+                "--diagnostics are of a run's own images, and --data names others; leave one of them out."
+            )
+        return evaluate_elsewhere(runs[0], elsewhere, settings=settings, device=device, report=report)
+    found = evaluate_together(
+        runs, settings=settings, interventions=interventions, device=device, report=report
+    )
+    return found | {"diagnostics": diagnose(runs[0], device=device, report=report)} if diagnostics else found
