@@ -85,6 +85,13 @@ class Bins:
         used = self.counts[name][: len(self.trunks) << self.fine].reshape(len(self.trunks), -1)
         return used[np.argsort(self.trunks)].reshape(-1)
 
+    def place_of(self, bits: UInt32[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """Return where ordered numbers that were once given to `cells_of` stand in `ascending`."""
+        order = np.empty(len(self.trunks), dtype=np.int64)
+        order[np.argsort(self.trunks)] = np.arange(len(self.trunks))
+        cells = self.cells_of(bits)
+        return np.asarray((order[cells >> self.fine] << self.fine) + (cells & ((1 << self.fine) - 1)))
+
     def _slice(self, trunk: int) -> slice:
         start = int(self.place[trunk]) << self.fine
         return slice(start, start + (1 << self.fine))

@@ -44,7 +44,7 @@ def saturation(area: int, threshold: int | float, *, is_relative: bool) -> int:
     if is_relative:
         if not 0 < threshold <= 1:
             raise MechlabError(
-                f"a relative saturation of {threshold} is no share; give one above 0, up to 1."
+                f"a relative saturation of {threshold} is none; give a share above 0, up to 1."
             )
         return max(1, int(threshold * area))
     if threshold < 1 or int(threshold) != threshold:

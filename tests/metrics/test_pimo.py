@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mechlab.metrics.pimo import aupimo
+from mechlab.metrics.pimo_stream import PimoStream
 
 
 def dense(maps, masks, lower, upper, points=200_000):
@@ -75,3 +76,45 @@ def test_bad_input_is_refused():
         aupimo(maps[1:], masks[1:], lower=0.01, upper=0.1)
     with pytest.raises(ValueError, match="NaN has no rank"):
         aupimo(np.full(masks.shape, np.nan), masks, lower=0.01, upper=0.1)
+
+
+@pytest.fixture
+def images(rng):
+    masks = np.zeros((6, 40, 40), bool)
+    masks[1, 2:6, 2:6] = masks[3, 0, 0] = masks[4, :, 5] = True
+    return (rng.standard_normal(masks.shape) + 1.5 * masks).astype(np.float32), masks
+
+
+def streamed(maps, masks):
+    stream = PimoStream()
+    for item in range(len(maps)):
+        stream.add(maps[item : item + 1], masks[item : item + 1])
+    return stream
+
+
+@pytest.mark.parametrize("outlier", [None, 1e6])
+def test_streamed_scores_are_the_exact_ones(images, outlier):
+    maps, masks = images
+    if outlier is not None:
+        maps[1, 3, 3] = outlier
+    exact = aupimo(maps, masks, lower=0.002, upper=0.2)
+    assert streamed(maps, masks).aupimo(lower=0.002, upper=0.2) == pytest.approx(exact, abs=1e-6)
+
+
+def test_streams_of_two_ranks_add_up(images):
+    maps, masks = images
+    first, second = streamed(maps[:3], masks[:3]), streamed(maps[3:] * 1, masks[3:])
+    whole = streamed(maps, masks).aupimo(lower=0.002, upper=0.2)
+    assert first.merged(second).aupimo(lower=0.002, upper=0.2) == pytest.approx(whole, abs=1e-12)
+    turned = second.merged(first).aupimo(lower=0.002, upper=0.2)
+    assert sorted(turned) == pytest.approx(sorted(whole), abs=1e-12)
+
+
+def test_bad_streams_are_refused(images):
+    maps, masks = images
+    with pytest.raises(ValueError, match="cannot tell a rate of 1e-05"):
+        streamed(maps, masks).aupimo()
+    with pytest.raises(ValueError, match="one defective item"):
+        streamed(maps, np.zeros_like(masks)).aupimo(lower=0.01, upper=0.1)
+    with pytest.raises(ValueError, match="NaN has no rank"):
+        streamed(np.full((1, 4, 4), np.nan), np.zeros((1, 4, 4), bool))

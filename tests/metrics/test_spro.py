@@ -107,7 +107,7 @@ def test_saturation_of_a_defect(area, threshold, is_relative, pixels):
 
 @pytest.mark.parametrize(("threshold", "is_relative"), [(0, True), (1.5, True), (0, False), (2.5, False)])
 def test_a_saturation_that_is_none_is_refused(threshold, is_relative):
-    with pytest.raises(MechlabError, match=r"; give (one above 0|a whole number)"):
+    with pytest.raises(MechlabError, match=r"; give a (share|whole number)"):
         saturation(10, threshold, is_relative=is_relative)
 
 
