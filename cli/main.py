@@ -20,6 +20,7 @@ ORDER = (
     "figure",
     "report",
     "inspect",
+    "compare",
     "diff",
     "runs",
     "sweep",

@@ -46,6 +46,9 @@ class Preset:
         default_factory=dict
     )  # of mechlab.runs.settings.EvaluationSettings
     allow: tuple[str, ...] = ()  # combinations that it stands for, let pass and marked without being asked
+    asks: Mapping[str, JsonValue] = field(
+        default_factory=dict
+    )  # words of the command line that it is meant for, e.g. backbone
     id: str | None = None
 
 

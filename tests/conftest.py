@@ -55,6 +55,12 @@ def draw_pictures(root: Path, *, classes=("bolt", "nut"), size=64, train=14, goo
     return root
 
 
+@pytest.fixture(scope="session", name="draw_pictures")
+def drawing():
+    """What writes pictures into a folder: `draw_pictures`."""
+    return draw_pictures
+
+
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory) -> Path:
     """A data set of two classes in MVTec's layout, 64 pixels."""

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from cli.console import emit_json, emit_metrics, emit_table, json_option, number, out_option
+from cli.counts import emit_counts
 
 
 @click.group(name="runs", invoke_without_command=True)
@@ -66,22 +67,27 @@ def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
 @out_option
 @json_option
 def show(run: str, out: Path, as_json: bool) -> None:
-    """Show the spec and the metrics of RUN."""
+    """Show the spec of RUN, how many numbers it trained, and its metrics."""
+    from mechlab.runs.arms import label
     from mechlab.runs.folder import find
+    from mechlab.runs.parameters import run_counts
 
     found = find(run, out)
     summary = found.summary() if found.is_finished else None
+    counted = run_counts(found) if found.is_finished else None
     if as_json:
-        emit_json(found.document() | {"summary": summary})
+        emit_json(found.document() | {"summary": summary, "label": label(found, {}), "parameters": counted})
         return
     spec = found.spec()
     click.echo(f"{found.path}: {spec.system}, tasks {spec.tasks}, seed {spec.seed}, {spec.epochs} epochs")
+    click.echo(f"called: {label(found, {})}")
     if found.allowed:
         click.echo(f"let pass by --allow: {', '.join(found.allowed)}")
     emit_table(("part", "value"), found.parts().items())
-    if summary is None:
+    if summary is None or counted is None:
         click.echo("not finished; give the same 'mechlab train' again to resume it")
         return
+    emit_counts(counted)
     emit_metrics(summary["metrics"], summary["mean"])
 
 

@@ -40,6 +40,8 @@ class TrainRequest:
     record_fault: OnFault | None = None  # when the recording's disk fails; None: stop
     freeze: tuple[str, ...] = ()  # patterns of parameters that do not move
     allow: tuple[str, ...] = ()  # names of what would be refused and shall pass; the result is marked
+    overrides: dict[str, dict[str, JsonValue]] = field(default_factory=dict)  # of tasks, by a class's name
+    base_from: str | None = None  # a run whose shared parameters are taken and never trained
     name: str | None = None  # the user's own, for tables; must not contradict the settings
     device: str = "auto"
     devices: int = 1

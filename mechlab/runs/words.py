@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mechlab.errors import MechlabError, unknown
+from mechlab.runs.overrides import overrides_of
 from mechlab.runs.request import TrainRequest, setting
 
 
@@ -20,6 +21,7 @@ def request_of(words: Mapping[str, Any], *, config: Path | None, given: Collecti
     """
     chosen = dict(words)
     chosen["settings"] = dict(setting(text) for text in words["settings"])
+    chosen["overrides"] = overrides_of(words.get("overrides", ()))
     if config is not None:
         listed = read_yaml(config)
         known = {field.name for field in fields(TrainRequest)}

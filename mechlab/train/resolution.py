@@ -4,7 +4,7 @@ A new training takes its parts from preset and settings; a run that exists takes
 that no later change of a preset, and no key that was added since, makes it unreadable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,16 @@ from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import merged
-from mechlab.runs.combinations import Setup, judge, refuse_idle
+from mechlab.runs.combinations import Combination, Judged, Setup, judge, refuse_idle
 from mechlab.runs.folder import RunFolder
+from mechlab.runs.given_base import given_keys, refuse_no_base
+from mechlab.runs.overrides import by_task, sigma_words
 from mechlab.runs.parts import complete, hashed, refuse_other_defaults
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
+from mechlab.runs.stream import tasks_of
 from mechlab.specs import TrainSpec, validated
+from mechlab.systems import Preset
 from mechlab.train.inputs import Inputs
 
 Words = dict[str, Any]
@@ -52,9 +56,30 @@ def resolve(request: TrainRequest) -> Plan:
     preset = systems.preset(request.system, request.preset)
     catalog = systems.catalog(request.system)
     inputs_set, parts_set, scored_set = split(asked(request), parts=systems.load(catalog.CONFIG))
-    parts, seen = _parts(request.system, dict(preset.parts) | parts_set), dict(preset.inputs) | inputs_set
-    scored = _evaluation(request, preset.evaluation, scored_set)
+    seen, scored = dict(preset.inputs) | inputs_set, _evaluation(request, preset.evaluation, scored_set)
+    parts = _parts(request.system, dict(preset.parts) | parts_set | given_keys(request))
+    refuse_no_base(parts, request)
     idle = refuse_unused(parts_set, parts=parts, needs=catalog.NEEDS, allow=request.allow)
+    judged = _judged(request, preset, parts, scored, seen=seen)
+    passed = tuple(sorted({*judged.allowed, *idle}))
+    refuse_idle(request.allow, {*passed, *scored.allowed}, combinations=_combinations(request.system),
+                keys=catalog.NEEDS)  # fmt: skip
+    told = (*judged.warnings, *_strange_words(preset, request))
+    plan = _definite(request, seen, _with_overrides(request, parts), scored, allowed=passed, warnings=told)
+    if (plan.run.path / "run.json").exists():
+        stored = complete(plan.run.spec()) | plan.run.document().get("parts", {})
+        refuse_other_defaults(plan.run.name, stored=stored, parts=plan.parts)
+    return plan
+
+
+def _combinations(system: str) -> Sequence[Combination]:
+    return tuple(getattr(systems.catalog(system), "COMBINATIONS", ()))
+
+
+def _judged(
+    request: TrainRequest, preset: Preset, parts: Words, scored: EvaluationSettings, *, seen: Words
+) -> Judged:
+    """Return what combinations the run holds, in itself or in what a task has of its own."""
     setup = Setup(
         parts=parts,
         preset=_parts(request.system, dict(preset.parts)),
@@ -63,15 +88,23 @@ def resolve(request: TrainRequest) -> Plan:
         name=request.name,
         seed=request.seed,
     )
-    combinations = getattr(catalog, "COMBINATIONS", ())
-    judged = judge(setup, combinations, allow=(*request.allow, *preset.allow))
-    passed = tuple(sorted({*judged.allowed, *idle}))
-    refuse_idle(request.allow, {*passed, *scored.allowed}, combinations=combinations, keys=catalog.NEEDS)
-    plan = _definite(request, seen, parts, scored, allowed=passed, warnings=judged.warnings)
-    if (plan.run.path / "run.json").exists():
-        stored = complete(plan.run.spec()) | plan.run.document().get("parts", {})
-        refuse_other_defaults(plan.run.name, stored=stored, parts=plan.parts)
-    return plan
+    of_tasks = _with_overrides(request, parts).get("overrides", {}).values()
+    allow = (*request.allow, *preset.allow)
+    found = [judge(replace(setup, parts={**parts, **own}), _combinations(request.system), allow=allow)
+             for own in ({}, *of_tasks)]  # fmt: skip
+    return Judged(
+        tuple(sorted({name for one in found for name in one.allowed})),
+        tuple(dict.fromkeys(told for one in found for told in one.warnings)),
+    )
+
+
+def _with_overrides(request: TrainRequest, parts: Words) -> Words:
+    """Return the parts with what tasks have of their own, by their numbers."""
+    if not request.overrides:
+        return parts
+    tasks = tasks_of(request, systems.dataset(request.data, request.root))
+    own = by_task(request.overrides, system=request.system, tasks=tasks, parts=parts)
+    return parts | {"overrides": own} if own else parts
 
 
 def plan_of(run: RunFolder) -> Plan:
@@ -107,6 +140,16 @@ def asked(request: TrainRequest) -> dict[str, JsonValue]:
     return dict(request.settings) | given
 
 
+def _strange_words(preset: Preset, request: TrainRequest) -> Iterator[str]:
+    """Give a sentence for a backbone other than the one that a preset is meant for."""
+    wanted = preset.asks.get("backbone", request.backbone)
+    if wanted != request.backbone:
+        yield (
+            f"preset '{preset.name}' is meant for the backbone {wanted}, and runs on {request.backbone}; "
+            f"give --backbone {wanted}, or take it as a setting of yours."
+        )
+
+
 def _parts(system: str, words: Words) -> Words:
     kind = systems.load(systems.catalog(system).CONFIG)
     return dict(validated(kind, words, what=system).model_dump(mode="json"))
@@ -116,6 +159,7 @@ def _evaluation(
     request: TrainRequest, preset: Mapping[str, JsonValue], given: Mapping[str, JsonValue]
 ) -> EvaluationSettings:
     words = merged(merged(EvaluationSettings().model_dump(), preset), given, allow=request.allow)
+    words["sigma"] = sigma_words(words["sigma"], request.overrides)
     return validated(EvaluationSettings, words, what="evaluation")
 
 

@@ -18,7 +18,7 @@ from mechlab.errors import MechlabError
 from mechlab.files import lock, read_json, sweep_parts, write_json
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import merged
-from mechlab.runs.folder import RunFolder
+from mechlab.runs.folder import RunFolder, find
 from mechlab.runs.interventions import NOTHING, Asked
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import EvaluationSettings
@@ -27,6 +27,7 @@ from mechlab.train import determinism, evaluation, scopes
 from mechlab.train.alteration import UNALTERED, Alteration
 from mechlab.train.checkpoint import load_weights
 from mechlab.train.devices import accelerator, fabric
+from mechlab.train.given import take_base
 from mechlab.train.launch import launch
 from mechlab.train.matrix import accuracy_matrix, forgetting, scores_identical
 from mechlab.train.resolution import Plan, plan_of, resolve
@@ -47,6 +48,10 @@ def build(plan: Plan, *, tasks: int) -> Trainable:
     built: Trainable = system.create(
         plan.parts, dim=plan.inputs.dim, grid=plan.inputs.grid, seed=plan.spec.seed
     )
+    if plan.request.base_from is not None and tasks == 0:
+        take_base(
+            modules_of(built), find(plan.request.base_from, plan.request.out), system=plan.request.system
+        )
     for task in range(tasks):
         built.add_task(task)
     return built

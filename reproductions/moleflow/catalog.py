@@ -4,10 +4,24 @@ from mechlab.systems import Entry
 from reproductions.moleflow.combinations import COMBINATIONS
 from reproductions.moleflow.config import NEEDS
 from reproductions.moleflow.founding import FOUNDING
+from reproductions.moleflow.own_config import OVERRIDABLE
 from reproductions.moleflow.parts import MODEL_PARTS, ROOM, part
 from reproductions.moleflow.presets import PRESETS
+from reproductions.moleflow.task_names import is_given
 
-__all__ = ["COMBINATIONS", "CONFIG", "FOUNDING", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
+__all__ = [
+    "COMBINATIONS",
+    "CONFIG",
+    "FOUNDING",
+    "IS_GIVEN",
+    "NEEDS",
+    "OVERRIDABLE",
+    "PARTS",
+    "PRESETS",
+    "SYSTEM",
+]
+
+IS_GIVEN = is_given
 
 CONFIG = f"{ROOM}.config:MoLEFlowConfig"
 
@@ -42,6 +56,10 @@ PARTS: tuple[Entry, ...] = (
          "notes 004 L1014", f"{ROOM}.flow.dia:DIABlock", "M13"),
     part("tail-loss", "tail_weight, tail_ratio: more weight on each image's worst patches",
          "notes 004 L2367", f"{ROOM}.losses:tail_loss", "M19"),
+    part("given-base", "--base-from RUN: what tasks share comes from another run, frozen from task 0",
+         "notes 004 L1676", "mechlab.train.given:take_base", "M43"),
+    part("task-overrides", "--task CLASS:key=value: adapter, DIA, loss, rate and sigma of one task",
+         "notes 004 L2670, L3603", f"{ROOM}.own_config:own_configs", "M42"),
     part("log-det-penalty", "log_det_weight: times the mean squared log-det of a patch",
          "notes 004 L4810", f"{ROOM}.losses:log_det_penalty", "M20"),
     part("router", "router=mahalanobis, euclidean or oracle: the task of an image from its mean feature",

@@ -5,7 +5,7 @@ In the comments `L` is a line of notes 004, `facts` the section of the MoLE-Flow
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from mechlab.specs import Spec
 
@@ -81,9 +81,10 @@ class MoLEFlowConfig(Spec):
     gate_hidden: int = Field(64, ge=1)  # L618
     clamp: Positive = 1.9  # facts 1.2, largest |log s| of a channel, nats
     global_affine: bool = False  # learned scale and offset a channel; facts 1.2: left at 1 and 0
-    base: Literal["first-task", "shared", "per-task"] = (
-        "first-task"  # when the flow's own parameters train; L3766: a flow a task
+    base: Literal["first-task", "shared", "per-task", "given"] = (
+        "first-task"  # when the flow's own parameters train; L3766: a flow a task; L1676: another run's
     )
+    base_weights: str | None = None  # L1676, hash of what base=given takes from another run
     spectral_norm: bool = False  # L3766: the bases' largest singular value is 1
     products: Literal["apart", "fused"] = "apart"  # ours; fused: faster, and nothing inside can be watched
 
@@ -156,6 +157,9 @@ class MoLEFlowConfig(Spec):
     dsm_projections: int = Field(1, ge=1)  # L4160, directions of "sliced"
     dsm_clean_weight: float = Field(0.0, ge=0)  # L4160, of the squared score of images without noise
 
+    # What tasks have of their own, by their number: keys of OVERRIDABLE
+    overrides: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)  # L2670, L3603
+
 
 _BOUNDED_ADAPTERS = ("whitening", "whitening-no-ln")
 _TRAINED_ADAPTERS = (*_BOUNDED_ADAPTERS, "film", "instance-mlp")
@@ -201,6 +205,7 @@ NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
     "context_trains": ("subnet", _BOUNDED_CONTEXT + _GATED),
     "context_initial": ("subnet", ("context",)),
     "context_limit": ("subnet", ("context",)),
+    "base_weights": ("base", ("given",)),
     "lora_nodes": ("branch", ("sc-lora",)),
     "lora_alpha": ("lora_rank", "nonzero"),
     "lora_first_task": ("lora_rank", "nonzero"),

@@ -2,6 +2,7 @@
 
 from mechlab.systems import Preset
 from reproductions.moleflow.drift import DRIFT
+from reproductions.moleflow.recommended import RECOMMENDED
 from reproductions.moleflow.sizes import MAIN
 from reproductions.moleflow.versions import VERSIONS
 
@@ -67,5 +68,6 @@ PRESETS: tuple[Preset, ...] = (
         inputs={"dim": 768},
     ),
     *VERSIONS,
+    *RECOMMENDED,
     *DRIFT,
 )

@@ -10,24 +10,18 @@ from torch import nn
 
 from mechlab.train.stage import Scope
 from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.task_names import task_of
 
-# Containers whose children are named for tasks
-PER_TASK = (
-    *("adapter", "own", "down", "up", "linear", "dia", "router"),
-    *("task_level", "task_scale", "task_shift"),  # of mixers
-    *("place_level", "aligner", "scorer"),  # of what stands before and behind the flow
-)
 CONTEXT = (("subnet", "context"), ("subnet", "level"), ("subnet", "gate"))  # of a coupling's subnet
 
 
 def scope_of(name: str, *, task: int, config: MoLEFlowConfig) -> Scope:
     """Return the scope of a parameter while `task` trains."""
-    for parent, child in pairwise(name.split(".")):
-        if parent in PER_TASK:
-            return "per-task" if child == str(task) else "frozen"
+    if (own := task_of(name)) is not None:
+        return "per-task" if own == str(task) else "frozen"
     if config.base == "shared" or _trains_on(name, config) or is_slow(name, config):
         return "shared"
-    return "first-task" if task == 0 else "frozen"
+    return "first-task" if task == 0 and config.base != "given" else "frozen"
 
 
 def _trains_on(name: str, config: MoLEFlowConfig) -> bool:

@@ -29,6 +29,7 @@ from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.flowed import Flowed
 from reproductions.moleflow.memory import Memory
 from reproductions.moleflow.objective import training_loss
+from reproductions.moleflow.own_config import own_configs
 from reproductions.moleflow.position import sine_embedding, turned_embedding
 from reproductions.moleflow.protection import Protection, first_moment
 from reproductions.moleflow.readings import gate_readings, part_readings
@@ -47,6 +48,7 @@ class MoLEFlow(nn.Module):
     def __init__(self, config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> None:
         super().__init__()
         self.config, self.dim, self.grid, self.seed = config, dim, grid, seed
+        self.own_configs = own_configs(config)
         place = {"none": 0, "condition": config.position_dim}.get(config.position, dim)
         embedding = sine_embedding(grid, dim=place) if place else torch.zeros(*grid, 0)
         self.register_buffer("place", embedding, persistent=False)
@@ -73,8 +75,13 @@ class MoLEFlow(nn.Module):
             MechlabError: an unknown key, a value outside its range, or sizes that do not fit.
         """
         config = validated(MoLEFlowConfig, parts, what="moleflow")
-        refuse_combinations(config, dim=dim, grid=grid)
+        for one in (config, *own_configs(config).values()):
+            refuse_combinations(one, dim=dim, grid=grid)
         return cls(config, dim=dim, grid=grid, seed=seed)
+
+    def config_of(self, task: int) -> MoLEFlowConfig:
+        """Return a task's configuration: the run's, with what the task has of its own."""
+        return self.own_configs.get(task, self.config)
 
     def _new_flow(self) -> nn.ModuleList:
         return coupling_blocks(self.config, dim=self.dim, grid=self.grid, seed=self.seed)
@@ -87,7 +94,7 @@ class MoLEFlow(nn.Module):
 
     def add_task(self, task: int) -> None:
         """Create the task's parameters; their start depends on the seed and the task alone."""
-        config, key = self.config, str(task)
+        config, key = self.config_of(task), str(task)
         if key in self.adapter:
             raise ValueError(f"task {task} exists")
         device = self.place.device
@@ -118,7 +125,7 @@ class MoLEFlow(nn.Module):
     def stage(self, task: int) -> Stage:
         """Return the task's training: its own parameters, and what tasks share if it is the first."""
         held = self.protection.immovable(self)
-        return stage_of(self, self.config, task=task, rule=self.protection.rule, held=held)
+        return stage_of(self, self.config_of(task), task=task, rule=self.protection.rule, held=held)
 
     def forward(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int, view: View | None = None
@@ -204,7 +211,7 @@ class MoLEFlow(nn.Module):
             found = matched(self, self.nll_loss(flowed, task=task), flowed, task=task, moment=moment)
             extra |= further_terms(self, batch, flowed, found, task=task, view=moment.view)
         else:  # the slow stage
-            found = training_loss(plain(self.config), latent=flowed.latent, log_det=flowed.log_det)
+            found = training_loss(plain(self.config_of(task)), latent=flowed.latent, log_det=flowed.log_det)
         return Loss(total=sum(extra.values(), start=found.total), terms=found.terms | extra)
 
     def nll_loss(self, flowed: Flowed, *, task: int) -> Loss:
@@ -212,7 +219,7 @@ class MoLEFlow(nn.Module):
         away = None  # how far the first task's adapter is from the identity, where that counts
         if task == 0 and self.config.identity_weight:
             away = self.adapter["0"].distance_from_identity()
-        return training_loss(self.config, latent=flowed.latent, log_det=flowed.log_det, away=away)
+        return training_loss(self.config_of(task), latent=flowed.latent, log_det=flowed.log_det, away=away)
 
     def readings(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> dict[str, float]:
         """Return gates, weights of contexts and what is remembered, for the log of epochs."""

@@ -24,7 +24,8 @@ def plain(weight, gradients):
         if weight.ndim > 1:
             for shape in ((len(weight), -1), (1, -1)):
                 w, g, p = (x.reshape(shape).copy() for x in (weight, gradient, step))
-                cosines = [abs(a @ b) / (np.linalg.norm(a) * np.linalg.norm(b)) for a, b in zip(w, g, strict=True)]
+                norms = np.linalg.norm(w, axis=1) * np.linalg.norm(g, axis=1)
+                cosines = [abs(a @ b) for a, b in zip(w, g, strict=True)] / norms
                 if max(cosines) < 0.1 / math.sqrt(w.shape[1]):
                     for row in range(len(w)):
                         unit = w[row] / np.linalg.norm(w[row])

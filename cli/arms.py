@@ -1,0 +1,46 @@
+"""What `mechlab compare` prints: arms, their metrics, differences to the first arm, and what to beware of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from cli.console import emit_table, number
+from mechlab.runs.arm_files import notes
+from mechlab.runs.arm_table import METRICS
+
+
+def emit_arms(found: Mapping[str, Any]) -> None:
+    """Print the comparison of runs."""
+    arms = found["arms"]
+    emit_table(
+        ("arm", "seeds", "differs in", "let pass", "runs"),
+        [[arm["arm"], ", ".join(map(str, arm["seeds"])), ", ".join(arm["differs"]) or "-",
+          ", ".join(arm["allowed"]) or "-", " ".join(arm["runs"])] for arm in arms],
+    )  # fmt: skip
+    click.echo()
+    columns = [name.replace("_", " ") for name in METRICS]
+    rows = [[arm["arm"], *[_spread(arm["metrics"][name]) for name in METRICS]] for arm in arms]
+    emit_table(("arm", *columns), rows)
+    if found["differences"]:
+        _emit_differences(found)
+    for note in notes(found):
+        click.echo(f"note: {note}")
+
+
+def _emit_differences(found: Mapping[str, Any]) -> None:
+    click.echo()
+    click.echo(f"differences to '{found['against']}', paired by seed; intervals at 95 %")
+    rows = [[row["arm"], row["metric"].replace("_", " "), f"{row['difference']:+.4f}", _bounds(row),
+             number(row["p_holm"]), row["n"]] for row in found["differences"]]  # fmt: skip
+    emit_table(("arm", "metric", "difference", "interval", "p (Holm)", "seeds"), rows)
+
+
+def _spread(spread: Mapping[str, Any] | None) -> str:
+    if spread is None:
+        return "n/a"
+    return number(spread["mean"]) + ("" if spread["std"] is None else f" ± {spread['std']:.3f}")
+
+
+def _bounds(row: Mapping[str, Any]) -> str:
+    return "n/a" if row["interval"] is None else f"[{row['interval'][0]:+.4f}, {row['interval'][1]:+.4f}]"

@@ -1,0 +1,103 @@
+"""Arms side by side: means over seeds, and differences to the first arm, paired by seed.
+
+The seed is the unit of replication; intervals are Student t at 95 %, p values of one comparison are Holm's.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import ttest_1samp
+
+from mechlab.errors import MechlabError
+from mechlab.runs.arms import Arm, arms_of, scored
+from mechlab.stats.intervals import mean_interval
+from mechlab.stats.permutation import holm
+
+METRICS = ("image_auroc", "trivial_image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro",
+           "routing_accuracy", "forgetting")  # fmt: skip
+ORDINARY = "trivial_image_auroc"  # of the images alone: shown, never compared
+LESS_IS_BETTER = ("forgetting",)
+
+
+def compared(names: Sequence[str], out: Path, *, one_factor: bool = False) -> dict[str, Any]:
+    """Return what `mechlab compare --json` prints of runs.
+
+    Raises:
+        MechlabError: fewer than two runs, a no-op ablation, or with `one_factor` an arm of several keys.
+    """
+    if len(names) < 2:
+        raise MechlabError(f"one run, '{names[0]}', is no comparison; give two or more.")
+    arms = arms_of([scored(name, out) for name in names])
+    confounded = [arm for arm in arms if len(arm.differs) > 1]
+    if one_factor and confounded:
+        raise MechlabError(
+            f"arm '{confounded[0].label}' differs from '{arms[0].label}' in several keys "
+            f"({', '.join(confounded[0].differs)}), so none of them alone explains a difference; "
+            "change one key an arm, or leave --one-factor out."
+        )
+    return {
+        "against": arms[0].label,
+        "arms": [_row(arm) for arm in arms],
+        "differences": _corrected([row for arm in arms[1:] for row in _differences(arm, arms[0])]),
+    }
+
+
+def _row(arm: Arm) -> dict[str, Any]:
+    return {
+        "arm": arm.label,
+        "runs": [one.run.name for one in arm.runs],
+        "seeds": [one.seed for one in arm.runs],
+        "differs": list(arm.differs),
+        "is_confounded": len(arm.differs) > 1,
+        "allowed": list(arm.allowed),
+        "metrics": {name: _spread([one.metrics.get(name) for one in arm.runs]) for name in METRICS},
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any] | None:
+    """Return mean and standard deviation over seeds; the deviation of one seed is None."""
+    known = np.array([value for value in values if value is not None], dtype=np.float64)
+    if not known.size:
+        return None
+    spread = float(known.std(ddof=1)) if known.size > 1 else None
+    return {"mean": float(known.mean()), "std": spread, "n": int(known.size)}
+
+
+def _differences(arm: Arm, parent: Arm) -> list[dict[str, Any]]:
+    theirs = {one.seed: one.metrics for one in parent.runs}
+    pairs = [(one.metrics, theirs[one.seed]) for one in arm.runs if one.seed in theirs]
+    rows = []
+    for name in METRICS:
+        both = [(own.get(name), other.get(name)) for own, other in pairs]
+        values = np.array([one - two for one, two in both if one is not None and two is not None])
+        if name != ORDINARY and values.size:
+            rows.append({"arm": arm.label, "metric": name, **_paired(values)})
+    return rows
+
+
+def _paired(values: np.ndarray) -> dict[str, Any]:
+    """Return a mean difference, its interval and p value; both are None below two seeds."""
+    found: dict[str, Any] = {
+        "difference": float(values.mean()),
+        "interval": None,
+        "p": None,
+        "n": values.size,
+    }
+    if values.size > 1:
+        found["interval"] = list(mean_interval(values))
+        found["p"] = (
+            1.0 if not values.any() else 0.0 if not np.ptp(values) else float(ttest_1samp(values, 0).pvalue)
+        )
+    return found
+
+
+def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the differences with p values that allow for their number (Holm 1979)."""
+    tested = [row for row in rows if row["p"] is not None]
+    if not tested:
+        return [{"p_holm": None, **row} for row in rows]
+    for row, p in zip(tested, holm(np.array([row["p"] for row in tested])), strict=True):
+        row["p_holm"] = float(p)
+    return [{"p_holm": None, **row} for row in rows]

@@ -1,0 +1,154 @@
+"""Runs as the arms of a comparison: an arm is the runs that differ in nothing but their seed.
+
+Keys are those of training, features and evaluation, one by one, so that what differs can be named.
+Source: inventory O1 (a name made of what differs from the parent), O2 (one-factor rule).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mechlab import fingerprint, systems
+from mechlab.errors import MechlabError
+from mechlab.files import canonical_json, read_json
+from mechlab.runs.folder import RunFolder, find
+from mechlab.runs.parts import defaults
+
+_SEEN = ("dataset", "backbone", "weights", "layers", "image_size", "dim", "transform", "manifest")
+_SCORED = ("router", "aggregation", "sigma", "calibration", "interventions")
+OF_EVALUATION = tuple(f"evaluation.{key}" for key in _SCORED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """One run under one evaluation: what an arm is made of."""
+
+    run: RunFolder
+    keys: Mapping[str, Any]
+    seed: int
+    label: str
+    metrics: Mapping[str, float | None]  # means over classes, and forgetting
+    trajectory: str
+    allowed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """Runs of equal keys over seeds, and the keys in which they differ from the arm they are held against."""
+
+    label: str
+    runs: tuple[Scored, ...]  # one a seed, ascending
+    differs: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """What was let pass in any of the runs."""
+        return tuple(sorted({name for scored in self.runs for name in scored.allowed}))
+
+
+def scored(name: str, out: Path) -> Scored:
+    """Return a run by path, name or hash; `RUN:HASH` is the run under that evaluation.
+
+    Raises:
+        MechlabError: no such run or evaluation, or a run that is not finished.
+    """
+    run_name, colon, wanted = name.rpartition(":")
+    is_run = not colon or (Path(name) / "run.json").exists()
+    run = find(name if is_run else run_name, out)
+    summary = run.summary()
+    folder = run.path / "evals" / str(summary["evaluation"])
+    if not is_run:
+        folder = _evaluation(run, wanted)
+    document = read_json(folder / "metrics.json") if (folder / "metrics.json").exists() else None
+    is_first = folder.name == summary["evaluation"]
+    forgetting = {"forgetting": summary["forgetting"]} if is_first else {}
+    return Scored(
+        run=run,
+        keys=keys_of(run, {} if document is None else document["spec"]),
+        seed=run.spec().seed,
+        label=label(run, {} if is_first or document is None else document["spec"]),
+        metrics={**(summary if document is None else document)["mean"], **forgetting},
+        trajectory=summary["trajectory"],
+        allowed=tuple(sorted({*run.spec().allowed, *((document or summary).get("allowed", ()))})),
+    )
+
+
+def _evaluation(run: RunFolder, wanted: str) -> Path:
+    found = [path for path in run.evaluations() if wanted and path.name.startswith(wanted)]
+    if len(found) != 1:
+        known = ", ".join(path.name for path in run.evaluations()) or "none"
+        raise MechlabError(f"run '{run.name}' has no one evaluation '{wanted}'; it has: {known}.")
+    return found[0]
+
+
+def keys_of(run: RunFolder, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that can move a number of a run but its seed, by name."""
+    spec = run.spec().model_dump(mode="json")
+    keys = {key: value for key, value in run.parts().items() if key not in ("epochs", "batch_size")}
+    keys |= {key: value for key, value in spec.items()
+             if key not in ("parts", "features", "seed", "allowed")}  # fmt: skip
+    for key in _SEEN:
+        keys[f"features.{key}"] = [features[key] for features in spec["features"]]
+    return keys | {f"evaluation.{key}": evaluation[key] for key in _SCORED if key in evaluation}
+
+
+def label(run: RunFolder, evaluation: Mapping[str, Any]) -> str:
+    """Return the user's name of a run, or its preset with what differs from it, and what scored it."""
+    request, kind = run.request(), run.spec().system
+    words = [request.name] if request.name else [request.preset, *_changes(run)]
+    words += [f"{key}={evaluation[key]}" for key in ("router", "aggregation", "sigma") if key in evaluation]
+    words += [f"freeze {pattern}" for pattern in request.freeze]
+    return " ".join(words) if kind == "moleflow" else " ".join([kind, *words])
+
+
+def _changes(run: RunFolder) -> list[str]:
+    request = run.request()
+    known = {preset.name: preset for preset in systems.catalog(request.system).PRESETS}
+    if request.preset not in known:
+        return [f"{key}={value}" for key, value in request.settings.items()]
+    usual = {**defaults(request.system), **known[request.preset].parts}
+    changed = [f"{key}={value}" for key, value in run.parts().items() if value != usual.get(key, value)]
+    sizes = {"image_size", "dim", "holdout"} & request.settings.keys()
+    asked = {name: getattr(request, name) for name in ("image_size", "dim") if getattr(request, name)}
+    return changed + [
+        f"{key}={value}" for key, value in (asked | {k: request.settings[k] for k in sizes}).items()
+    ]
+
+
+def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys in which two arms differ, sorted."""
+    return tuple(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)))
+
+
+def arms_of(runs: Sequence[Scored]) -> tuple[Arm, ...]:
+    """Return the arms of some runs, in the order in which they first come; the first one is the parent.
+
+    Raises:
+        MechlabError: one run twice, or arms of different keys with an equal trajectory: a no-op ablation.
+    """
+    groups: dict[str, dict[int, Scored]] = {}
+    for one in runs:
+        group = groups.setdefault(canonical_json(one.keys), {})
+        if one.seed in group:
+            raise MechlabError(
+                f"runs '{group[one.seed].run.name}' and '{one.run.name}' are one arm at one seed; "
+                "give each once."
+            )
+        group[one.seed] = one
+    refuse_no_ops(runs)
+    firsts = [next(iter(group.values())) for group in groups.values()]
+    labels = [first.label for first in firsts]
+    return tuple(
+        Arm(
+            label=first.label if labels.count(first.label) == 1 else f"{first.label} ({first.run.name})",
+            runs=tuple(group[seed] for seed in sorted(group)),
+            differs=differing(firsts[0].keys, first.keys),
+        )
+        for first, group in zip(firsts, groups.values(), strict=True)
+    )
+
+
+def refuse_no_ops(runs: Sequence[Scored]) -> None:
+    """Refuse runs that were trained by other words and are equal to the bit (`mechlab.fingerprint`)."""
+    fingerprint.refuse_no_op([(one.run.name, one.run.spec(), one.trajectory) for one in runs])

@@ -1,0 +1,146 @@
+"""Runs as arms: seeds together, what differs named, a switch that did nothing refused, files for papers."""
+
+import csv
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mechlab.runs.folder import RunFolder
+from mechlab.train.session import reevaluate, train
+
+CHANGED = {"tail_weight": 0.0}
+
+
+@pytest.fixture(scope="session")
+def arms(small_request, small_run, other_run):
+    """Runs by arm and seed: as they are, without a tail, and without a tail and DIA."""
+    found = {("plain", 0): small_run, ("plain", 1): other_run}
+    for name, settings in (("tail", CHANGED), ("both", CHANGED | {"dia_blocks": 0})):
+        for seed in (0, 1):
+            request = replace(small_request, seed=seed, settings=small_request.settings | settings)
+            found[name, seed] = RunFolder.open(Path(train(request)["path"]))
+    return found
+
+
+def paths(arms, *names):
+    return [arms[name, seed].path for name in names for seed in (0, 1)]
+
+
+def test_runs_of_other_seeds_are_one_arm_and_an_arm_names_its_key(mechlab, arms):
+    status, out, err = mechlab("compare", *paths(arms, "plain", "tail"), "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert [arm["seeds"] for arm in found["arms"]] == [[0, 1], [0, 1]]
+    assert [arm["differs"] for arm in found["arms"]] == [[], ["tail_weight"]]
+    assert not any(arm["is_confounded"] for arm in found["arms"])
+    assert "tail_weight=0.0" in found["arms"][1]["arm"]
+    assert found["against"] == found["arms"][0]["arm"]
+
+
+def test_means_and_paired_differences_are_those_of_the_summaries(mechlab, arms):
+    found = json.loads(mechlab("compare", *paths(arms, "plain", "tail"), "--json")[1])
+    values = {name: np.array([arms[name, seed].summary()["mean"]["pixel_ap"] for seed in (0, 1)])
+              for name in ("plain", "tail")}  # fmt: skip
+    for arm, name in zip(found["arms"], values, strict=True):
+        spread = arm["metrics"]["pixel_ap"]
+        assert spread["mean"] == pytest.approx(values[name].mean())
+        assert spread["std"] == pytest.approx(values[name].std(ddof=1))
+    row = next(row for row in found["differences"] if row["metric"] == "pixel_ap")
+    change = values["tail"] - values["plain"]
+    half = 12.706204736 * change.std(ddof=1) / np.sqrt(2)  # Student t, one degree of freedom, 95 %
+    assert row["difference"] == pytest.approx(change.mean())
+    assert row["interval"] == pytest.approx([change.mean() - half, change.mean() + half])
+    assert row["p"] <= row["p_holm"] <= 1
+
+
+def test_an_arm_of_two_keys_is_named_or_refused(mechlab, arms):
+    words = ["compare", *paths(arms, "plain", "tail", "both")]
+    status, out, _ = mechlab(*words)
+    assert status == 0
+    assert "is confounded: it differs from 'reduced" in out
+    assert "in dia_blocks, tail_weight, and none of them alone explains" in out
+    status, out, err = mechlab(*words, "--one-factor")
+    assert (status, out) == (1, "")
+    assert "differs from 'reduced" in err and "(dia_blocks, tail_weight)" in err
+    assert mechlab("compare", *paths(arms, "tail", "both"), "--one-factor")[0] == 0
+
+
+def test_a_switch_that_did_nothing_is_refused(mechlab, arms, tmp_path):
+    copy = tmp_path / "moleflow-000000000000"
+    shutil.copytree(arms["plain", 0].path, copy)
+    document = json.loads((copy / "run.json").read_text())
+    document["spec"]["parts"]["ewc"] = True
+    (copy / "run.json").write_text(json.dumps(document))
+    status, out, err = mechlab("compare", arms["plain", 0].path, copy)
+    assert (status, out) == (1, "")
+    assert "differ in parts.ewc" in err and "the switch did nothing" in err
+
+
+def test_a_run_may_stand_under_another_evaluation(mechlab, arms):
+    found = reevaluate(arms["plain", 0], settings={"router": "oracle"})
+    folder = next(path for path in arms["plain", 0].evaluations()
+                  if json.loads((path / "metrics.json").read_text())["spec"] == found["spec"])  # fmt: skip
+    path = arms["plain", 0].path
+    status, out, err = mechlab("compare", path, f"{path}:{folder.name}", "--json")
+    assert status == 0, err
+    rows = json.loads(out)["arms"]
+    assert rows[1]["differs"] == ["evaluation.router"]
+    assert rows[1]["metrics"]["routing_accuracy"]["mean"] == 1.0
+    assert rows[1]["metrics"]["forgetting"] is None
+    status, _, err = mechlab("compare", path, f"{path}:zz")
+    assert status == 1 and "has no one evaluation 'zz'" in err
+
+
+def test_files_hold_what_is_printed(mechlab, arms, tmp_path):
+    words = ["compare", *paths(arms, "plain", "both"), "--csv", "t.csv", "--latex", "t.tex", "--json"]
+    found = json.loads(mechlab(*words)[1])
+    with (tmp_path / "t.csv").open() as stream:
+        rows = {(row["arm"], row["metric"]): row for row in csv.DictReader(stream)}
+    for arm in found["arms"]:
+        for metric, spread in arm["metrics"].items():
+            assert float(rows[arm["arm"], metric]["mean"]) == spread["mean"]
+    row = rows[found["arms"][1]["arm"], "pixel_ap"]
+    wanted = next(row for row in found["differences"] if row["metric"] == "pixel_ap")
+    assert (float(row["difference"]), float(row["low"])) == (wanted["difference"], wanted["interval"][0])
+    text = (tmp_path / "t.tex").read_text()
+    assert text.startswith(r"\begin{tabular}{lrr") and r"tail\_weight=0.0" in text
+    means = [arm["metrics"]["pixel_ap"]["mean"] for arm in found["arms"]]
+    assert rf"\textbf{{{100 * max(means):.2f}}} $\pm$" in text
+    assert rf"\textbf{{{100 * min(means):.2f}}}" not in text
+    assert "% 'reduced" in text and "confounded" in text
+
+
+def test_a_name_and_a_mark_reach_the_table(mechlab, small_request, small_run):
+    settings = small_request.settings | {"context_kernel": 4}
+    request = replace(small_request, settings=settings, name="ScaleK4", allow=("even-kernel",))
+    run = RunFolder.open(Path(train(request)["path"]))
+    status, out, _ = mechlab("compare", small_run.path, run.path)
+    assert status == 0
+    assert "ScaleK4" in out
+    assert "note: 'ScaleK4' was let pass though refused otherwise: even-kernel." in out
+    assert "note: 'ScaleK4' has one seed, 0: no interval." in out
+    assert "even-kernel" in mechlab("runs", "show", run.path)[1]
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["RUN"], "is no comparison; give two or more"),
+        (["RUN", "RUN"], "are one arm at one seed; give each once"),
+    ],
+)
+def test_what_is_no_comparison_is_refused(names, sentence, mechlab, small_run):
+    status, out, err = mechlab("compare", *[small_run.path for _ in names])
+    assert (status, out) == (1, "")
+    assert sentence in err
+
+
+def test_a_run_without_a_common_seed_is_told(mechlab, arms):
+    status, out, _ = mechlab("compare", arms["plain", 0].path, arms["tail", 1].path)
+    assert status == 0
+    assert "has no seed in common with" in out
+    assert "paired by seed" not in out
