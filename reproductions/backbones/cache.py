@@ -110,10 +110,13 @@ def features(
 
 
 def _mask_identity(item: Item) -> str | None:
-    """Return the SHA-256 of a mask file; a rendered mask is identified by its name and its picture."""
-    if item.mask is None or not Path(item.mask).is_file():
-        return item.mask
-    return sha256_file(Path(item.mask))
+    """Return the SHA-256 of a mask, or of all in its folder; a rendered one is identified by its name."""
+    if item.mask is None:
+        return None
+    place = Path(item.mask)
+    if place.is_dir():
+        return sha256_bytes("".join(sha256_file(file) for file in sorted(place.iterdir())).encode())
+    return sha256_file(place) if place.is_file() else item.mask
 
 
 def _shapes(spec: FeatureSpec, count: int, grid: tuple[int, int]) -> dict[str, tuple[int, ...]]:

@@ -65,6 +65,16 @@ class Network:
                 f"--dim {dim} is not possible: these layers of '{self.name}' give 1 to {most}."
             )
 
+    def check_size(self, image_size: int) -> None:
+        """Refuse an image that patches of a ViT do not divide: its right and lower border would be cut."""
+        patch = self.strides[0]
+        if self.has_tokens and image_size % patch:
+            near = max(1, image_size // patch) * patch
+            raise MechlabError(
+                f"images of {image_size} pixels are no whole number of the {patch}-pixel patches of "
+                f"'{self.name}'; give --image-size {near} or {near + patch}."
+            )
+
     def needed(self, indices: tuple[int, ...], *, image_size: int) -> frozenset[str]:
         """Return the names of the tensors that some levels depend on, found by one backward pass.
 

@@ -105,6 +105,7 @@ def build(
     network = created(architecture, image_size=image_size, seed=source if isinstance(source, int) else 0)
     indices = network.chosen(layers)
     network.check_width(dim, indices)
+    network.check_size(image_size)
     needed = network.needed(indices, image_size=image_size)
     if isinstance(source, int):
         weights_id = f"{RANDOM}{source}"
