@@ -42,11 +42,14 @@ def run(names: Sequence[str], *, as_json: bool) -> dict[str, list[Measurement]]:
 
 def told(one: Measurement) -> str:
     """Return one line for people."""
-    verdict = "holds" if one.holds else "does not hold"
+    if one.value is None or one.interval is None:
+        return f"{one.name}: absent ({one.against})"
+    verdict = {None: "no target", True: "holds", False: "does not hold"}[one.holds]
+    aim = verdict if one.target is None else f"target {one.target:g} {verdict}"
     return (
         f"{one.name}: {one.value:.4g} {one.unit} [{one.interval[0]:.4g}, {one.interval[1]:.4g}] of "
         f"{one.n} against "
-        f"{one.against}; target {one.target:g} {verdict}"
+        f"{one.against}; {aim}"
     )
 
 

@@ -19,24 +19,30 @@ CLOCKS = {"wall": perf_counter, "processor": process_time}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One number: it holds if it is at most `target` (at least, for rates)."""
+    """One number: it holds if it is at most `target` (at least, for rates); without a target it is told only.
+
+    A peer that is not there has no value and no interval, and n = 0.
+    """
 
     name: str
-    value: float
+    value: float | None
     unit: Unit
     against: str
-    target: float
+    target: float | None
     n: int
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
 
     @property
-    def holds(self) -> bool:
-        """Whether the target is reached."""
+    def holds(self) -> bool | None:
+        """Whether the target is reached; None where there is nothing to compare."""
+        if self.value is None or self.target is None:
+            return None
         return self.value >= self.target if self.unit == "1/s" else self.value <= self.target
 
     def document(self) -> dict[str, Any]:
         """Return the JSON document of the benchmark contract."""
-        return asdict(self) | {"interval": list(self.interval), "holds": self.holds}
+        interval = None if self.interval is None else list(self.interval)
+        return asdict(self) | {"interval": interval, "holds": self.holds}
 
 
 def paired_ratios(
@@ -81,7 +87,12 @@ def _binomial_tail(upto: int, n: int) -> float:
     return sum(math.comb(n, k) for k in range(upto + 1)) / 2**n
 
 
-def ratio(name: str, values: Sequence[float], *, against: str, target: float) -> Measurement:
+def absent(name: str, *, why: str) -> Measurement:
+    """Return the row of a peer that is not there: absent, never beaten."""
+    return Measurement(name=name, value=None, unit="ratio", against=why, target=None, n=0, interval=None)
+
+
+def ratio(name: str, values: Sequence[float], *, against: str, target: float | None) -> Measurement:
     """Return the median of paired ratios as a measurement."""
     return Measurement(
         name=name,

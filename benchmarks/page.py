@@ -39,8 +39,12 @@ def page(found: Mapping[str, Sequence[Measurement]], *, where: str) -> str:
 def _row(one: Measurement) -> str:
     unit = "" if one.unit == "ratio" else f" {one.unit}"
     relation = ">=" if one.unit == "1/s" else "<="
+    if one.value is None or one.interval is None:
+        return f"| {one.name} | absent | | 0 | {one.against} | | |\n"
     low, high = one.interval
+    target = "" if one.target is None else f"{relation} {one.target:g}{unit}"
+    holds = {None: "", True: "yes", False: "no"}[one.holds]
     return (
         f"| {one.name} | {one.value:.3g}{unit} | {low:.3g} to {high:.3g} | {one.n} | {one.against} | "
-        f"{relation} {one.target:g}{unit} | {'yes' if one.holds else 'no'} |\n"
+        f"{target} | {holds} |\n"
     )

@@ -32,10 +32,15 @@ class Block(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """A model with its loop, and the modules whose outputs are recorded beside all gradients."""
+    """A model with its loop, and the modules whose outputs are recorded beside all gradients.
+
+    `step` trains one step; a recorder that calls the model itself gives what it made of `inputs` to `update`.
+    """
 
     model: nn.Module
+    inputs: Tensor
     step: Callable[[], None]
+    update: Callable[[Tensor], None]
     sites: tuple[str, ...]
 
     def plan(self, **changes: str) -> list[PlanEntry]:
@@ -59,9 +64,16 @@ def workload(name: str) -> Workload:
         sites = tuple(f"layer{stage}.{block}" for stage in range(1, 5) for block in range(2))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4)
 
-    def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        nn.functional.mse_loss(model(inputs), target).backward()
+    def update(output: Tensor) -> None:
+        nn.functional.mse_loss(output, target).backward()
         optimizer.step()
 
-    return Workload(model=model.train(), step=step, sites=sites)
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        update(model(inputs))
+
+    def update_alone(output: Tensor) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        update(output)
+
+    return Workload(model=model.train(), inputs=inputs, step=step, update=update_alone, sites=sites)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.__main__ import main
-from benchmarks.measure import Measurement, median_interval, paired_ratios, ratio
+from benchmarks.__main__ import main, told
+from benchmarks.measure import Measurement, absent, median_interval, paired_ratios, ratio
 from benchmarks.page import machine, page
 
 
@@ -72,6 +72,19 @@ def test_the_page_has_a_row_a_measurement_and_its_command():
     assert "| a | 1.02 | 1 to 1.1 | 5 | plain | <= 1.05 | yes |\n" in text
     assert "| b | 1.2 s | 1 to 1.1 | 5 | plain | <= 1.05 s | no |\n" in text
     assert "torch" in text
+
+
+def test_what_has_no_target_is_told_without_a_verdict_and_a_peer_that_is_not_there_as_absent(capsys):
+    rows = [measurement(target=None), absent("c", why="nnsight is not installed")]
+    documents = [json.loads(json.dumps(row.document(), allow_nan=False)) for row in rows]
+    assert [(row["value"], row["n"], row["holds"]) for row in documents] == [(1.02, 5, None), (None, 0, None)]
+    assert [told(row) for row in rows] == [
+        "a: 1.02 ratio [1, 1.1] of 5 against plain; no target",
+        "c: absent (nnsight is not installed)",
+    ]
+    text = page({"peers": rows}, where=machine())
+    assert "| a | 1.02 | 1 to 1.1 | 5 | plain |  |  |\n" in text
+    assert "| c | absent | | 0 | nnsight is not installed | | |\n" in text
 
 
 def test_an_unknown_benchmark_is_one_sentence(capsys):
