@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from mechlab.train.scopes import apply
 from mechlab.train.stage import Moment
 from reproductions.moleflow import score_matching
 from reproductions.moleflow.config import MoLEFlowConfig
@@ -112,12 +113,12 @@ def test_drawn_directions_are_unbiased():
         return -0.5 * at.square().sum(dim=(1, 2, 3))
 
     x = torch.ones(1, *GRID, DIM)
-    config = MoLEFlowConfig(dsm="sliced", dsm_projections=20_000)
+    config = MoLEFlowConfig(dsm="sliced", dsm_projections=2_000)
     noise = noise_for(config, x, task=0, moment=moment([0]), seed=0)
     ratio = sliced_loss(normal, x, target=torch.zeros_like(x), directions=noise.directions) / full_loss(
         normal, x, target=torch.zeros_like(x)
     )
-    assert ratio.item() == pytest.approx(1.0, abs=4 * math.sqrt(2 / 20_000))
+    assert ratio.item() == pytest.approx(1.0, abs=4 * math.sqrt(2 / 2_000))
 
 
 def test_both_forms_teach_every_parameter_of_the_flow(flow, x):
@@ -203,3 +204,59 @@ def test_the_clean_penalty_is_the_squared_score_without_noise(flow, x):
     )
     squared = score(log_density(flow), x).square().sum(dim=-1).mean()
     assert (with_penalty - plain).item() == pytest.approx(0.1 * squared.item(), rel=1e-9)
+
+
+def alone(**parts) -> MoLEFlow:
+    """A system at its start with one task, in float32."""
+    system = MoLEFlow.create(PARTS | parts, dim=DIM, grid=GRID, seed=0)
+    system.add_task(0)
+    return system
+
+
+def test_alpha_one_is_the_nll_to_the_bit_and_zero_is_score_matching_alone(x):
+    batch = x.float()
+    plain = alone().loss(batch, task=0)
+    for kind in ("full", "sliced"):
+        one = alone(dsm=kind, dsm_alpha=1.0).loss(batch, task=0)
+        assert torch.equal(one.total, plain.total) and set(one.terms) == set(plain.terms)
+        none = alone(dsm=kind, dsm_alpha=0.0).loss(batch, task=0)
+        assert torch.equal(none.total, none.terms["score_matching"])
+        half = alone(dsm=kind, dsm_alpha=0.5).loss(batch, task=0)
+        expected = 0.5 * plain.total.item() + 0.5 * none.total.item()
+        assert half.total.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_noise_is_added_behind_adapter_and_mixer(x):
+    system = alone(dsm="full", dsm_alpha=0.0, mixer="depthwise")
+    batch = x.float()
+    adapted = system.adapt(batch, task=0)
+    noise = noise_for(system.config, adapted, task=0, moment=moment(), seed=0)
+    expected = matching_loss(system.config, log_density(system), adapted, noise=noise)
+    assert system.loss(batch, task=0).total.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["full", "sliced"])
+@pytest.mark.parametrize("task", [0, 1], ids=["base trains", "base frozen"])
+def test_fused_products_teach_what_products_apart_teach(kind, task, x):
+    found = []
+    for products in ("apart", "fused"):
+        system = MoLEFlow.create(
+            PARTS | {"dsm": kind, "dsm_alpha": 0.0, "products": products}, dim=DIM, grid=GRID, seed=0
+        )
+        for each in range(task + 1):
+            system.add_task(each)
+        system.double()
+        apply(system, system.stage(task))
+        draw = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for value in system.parameters():
+                value.add_(0.3 * torch.randn(value.shape, generator=draw))
+        system.loss(x, task=task).total.backward()
+        found.append(
+            {name: value.grad for name, value in system.named_parameters() if value.grad is not None}
+        )
+    assert found[0].keys() == found[1].keys() and found[0]
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(
+            found[1][name], gradient, rtol=1e-7, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}"
+        )

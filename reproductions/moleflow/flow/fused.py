@@ -57,7 +57,7 @@ class LowRank(torch.autograd.Function):
         return gradient @ weight if needs_x else None, None, (gradient @ up).T @ x, gradient.T @ (x @ down.T)
 
     @staticmethod
-    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> Tensor:
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: Tensor | None) -> Tensor:
         """Return the product of a direction of x: for score matching."""
         return tangent @ ctx.saved_tensors[1].T  # type: ignore[attr-defined]
 
@@ -94,7 +94,7 @@ class Depthwise(torch.autograd.Function):
         return _convolved(gradient, weight.flip(2, 3)) if needs_x else None, of_weight
 
     @staticmethod
-    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> Tensor:
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: Tensor | None) -> Tensor:
         """Return the convolution of a direction of x: for score matching."""
         return _convolved(tangent, ctx.saved_tensors[1])  # type: ignore[attr-defined]
 
