@@ -1,0 +1,124 @@
+"""PatchCore from the command line: train, record, evaluate, score, export; a run that was killed goes on."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli.main import mechlab
+from mechlab import recording
+from mechlab.errors import MechlabError
+from mechlab.train import session
+from mechlab.train.session import train
+
+
+def told(*words):
+    """The JSON document of a command."""
+    found = CliRunner().invoke(mechlab, [*map(str, words), "--json"], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout)
+
+
+def test_a_run_finds_defects_and_forgets_nothing(bank_summary):
+    assert bank_summary["scores_identical"] is True
+    assert bank_summary["mean"]["image_auroc"] > 0.9
+    assert bank_summary["mean"]["pixel_auroc"] > 0.9
+    assert bank_summary["mean"]["routing_accuracy"] > 0.5
+    assert {"threshold", "false_positive_rate"} <= set(bank_summary["metrics"]["bolt"])
+
+
+def test_a_run_that_stops_after_a_task_goes_on_to_the_same_numbers(bank_request, bank_summary, tmp_path):
+    class Stop(Exception):
+        pass
+
+    request = replace(bank_request, out=tmp_path / "runs")
+    evaluated = session._evaluated
+
+    def once(*arguments, **options):
+        evaluated(*arguments, **options)
+        raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session, "_evaluated", once)
+        with pytest.raises(Stop):
+            train(request)
+    again = train(request)
+    for key in ("metrics", "trajectory", "accuracy_matrix"):
+        assert again[key] == bank_summary[key]
+
+
+def test_two_seeds_are_two_trajectories(bank_request, bank_summary, tmp_path):
+    other = train(replace(bank_request, seed=1, tasks="bolt", out=tmp_path / "runs"))
+    first = train(replace(bank_request, tasks="bolt", out=tmp_path / "runs"))
+    assert other["trajectory"] != first["trajectory"]
+
+
+def test_it_is_recorded_like_any_system(bank_run, tmp_path):
+    found = told("record", bank_run.path, "--site", "bank.*.distance", "--quantity", "activation",
+                 "--site", "patch", "--quantity", "score", "--site", "features", "--quantity",
+                 "input_gradient", "--loss", "mean", "--limit", "2")  # fmt: skip
+    with recording.open(found["recording"]) as opened:
+        names = opened.keys()
+        assert "activation/bank.0.distance" in names and "score/patch" in names
+        maps = opened["activation/bank.0.distance"][:]
+    assert np.isfinite(maps).all() and maps.min() >= 0
+
+
+@pytest.mark.parametrize(("router", "least"), [("likelihood", 0.9), ("prototypes:1", 0.5), ("oracle", 1.0)])
+def test_other_routers_never_train(bank_run, router, least):
+    found = told("evaluate", bank_run.path, "--router", router, "--aggregation", "top_k:3")
+    assert found["mean"]["routing_accuracy"] >= least
+
+
+def test_banks_are_files_and_a_bank_file_scores_as_the_run_does(bank_run, pictures, tmp_path):
+    banks = told("patchcore", "export", bank_run.path, "--out", tmp_path / "banks")["banks"]
+    assert [name.rpartition("/")[2] for name in banks] == ["bolt.npy", "nut.npy"]
+    folder = pictures / "nut" / "test" / "spot"
+    by_bank = told("patchcore", "score", banks[1], folder, "--out", tmp_path / "one", "--weights", "embedded")
+    by_run = told("score", bank_run.path, folder, "--task", "1", "--out", tmp_path / "two")
+    for one, two in zip(by_bank["images"], by_run["images"], strict=True):
+        assert one["image"] == two["image"] and one["threshold"] == two["threshold"]
+        assert one["score"] == pytest.approx(two["score"], rel=1e-6)
+    one, two = (np.load(tmp_path / place / "maps" / "000.png.npy") for place in ("one", "two"))
+    assert np.allclose(one, two, rtol=1e-5)
+
+
+def refused(*words):
+    """The sentence of a command that fails."""
+    found = CliRunner().invoke(mechlab, [*map(str, words)])
+    assert isinstance(found.exception, MechlabError), found.output
+    return str(found.exception)
+
+
+def test_bad_banks_are_refused(bank_run, small_run, pictures, tmp_path):
+    banks = tmp_path / "banks"
+    told("patchcore", "export", bank_run.path, "--out", banks)
+    folder, target = pictures / "bolt" / "test", tmp_path / "out"
+    assert "has no bank; give a run of patchcore" in refused(
+        "patchcore", "export", small_run.path, "--out", banks
+    )
+    assert "random" in refused("patchcore", "score", banks / "bolt.npy", folder, "--out", target,
+                               "--weights", "random-1")  # fmt: skip
+    values = np.load(banks / "bolt.npy")
+    np.save(banks / "bolt.npy", values + 1)
+    assert "is not the bank" in refused("patchcore", "score", banks / "bolt.npy", folder, "--out", target)
+    assert "holds another bank" in refused("patchcore", "export", bank_run.path, "--out", banks)
+    np.save(banks / "bolt.npy", values.astype(np.float64))
+    assert "not float32" in refused("patchcore", "score", banks / "bolt.npy", folder, "--out", target)
+    (banks / "bolt.npy").write_bytes(b"nothing")
+    assert "is damaged" in refused("patchcore", "score", banks / "bolt.npy", folder, "--out", target)
+    assert "does not exist" in refused("patchcore", "score", banks / "none.npy", folder, "--out", target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [(["--epochs", "3"], "trains nothing; leave it out"), (["--set", "projection_dim=4"], "nothing reads it"),
+     (["--set", "ratoi=0.1"], "Did you mean 'ratio'"), (["--set", "ratio=2"], "'ratio' = 2")],
+    ids=["epochs", "idle key", "unknown key", "range"],
+)  # fmt: skip
+def test_settings_that_do_nothing_are_refused(words, sentence, tmp_path):
+    command = ["train", "patchcore", "--data", "embedded", "--tasks", "gear", "--out", tmp_path, *words]
+    assert sentence in refused(*command)
