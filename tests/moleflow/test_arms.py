@@ -39,6 +39,7 @@ ARMS: dict[str, dict] = {
     "M11 regulariser": {"identity_weight": 10.0},
     "M11 no LayerNorm": {"adapter": "whitening-no-ln"},
     "M12": {"mixer": "multi-scale", "adapter": "film"},
+    "M49 interaction": {"mixer": "interaction"},
     "M49 multi-scale": {"mixer": "task-multi-scale", "adapter": "film"},
     "M21": {"mixer": "task-adaptive"},
     "M22": {"mixer": "global", "global_regions": 2},
