@@ -18,6 +18,27 @@ DATASETS: tuple[Entry, ...] = (
         target="reproductions.datasets.mvtec:open",
     ),
     Entry(
+        name="visa",
+        id="D2",
+        summary="VisA, 12 classes; give the folder of split_csv/1cls.csv with --root",
+        source="Zou et al., ECCV 2022",
+        target="reproductions.datasets.visa:open",
+    ),
+    Entry(
+        name="mpdd",
+        id="D3",
+        summary="MPDD, 6 classes of metal parts, in MVTec's layout",
+        source="Jezek et al., ICUMT 2021",
+        target="reproductions.datasets.mpdd:open",
+    ),
+    Entry(
+        name="autovi",
+        id="D4",
+        summary="AutoVI, 6 objects; several masks an image, each with a saturation for AUC-sPRO",
+        source="Carvalho et al., Zenodo 2024",
+        target="reproductions.datasets.autovi:open",
+    ),
+    Entry(
         name="folder",
         id="D6",
         summary="your own images in MVTec's layout, any class names; jpg, png or bmp, grey or colour",

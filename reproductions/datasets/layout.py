@@ -4,7 +4,7 @@ Source: Bergmann et al., CVPR 2019 (MVTec AD). An image is known by the SHA-256 
 renamed copy is the same image.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from mechlab.specs import Item, Split
 from reproductions.datasets.pictures import SUFFIXES, picture_size, read_image, read_mask
 
 GOOD = "good"
+FindMask = Callable[[Path, str], Path]  # (image, defect) -> its mask, or the folder of its masks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class LayoutDataset:
     present: tuple[str, ...]  # class folders, sorted
     subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)  # for `--tasks`
     orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict, compare=False)  # for `--order`
+    find_mask: FindMask | None = field(default=None, repr=False, compare=False)  # None: a file an image
     known: dict[str, tuple[Item, ...]] = field(default_factory=dict, repr=False, compare=False)  # hashed once
 
     def classes(self) -> tuple[str, ...]:
@@ -61,8 +63,20 @@ class LayoutDataset:
                 "put images into test/good and test/<defect>."
             )
         return (
-            *(_item(path, class_name=class_name, split="train", defect=GOOD) for path in train),
-            *(_item(path, class_name=class_name, split="test", defect=defect) for defect, path in test),
+            *(self._item(path, class_name=class_name, split="train", defect=GOOD) for path in train),
+            *(self._item(path, class_name=class_name, split="test", defect=defect) for defect, path in test),
+        )
+
+    def _item(self, path: Path, *, class_name: str, split: Split, defect: str) -> Item:
+        find, normal = self.find_mask or mask_file, defect == GOOD
+        return Item(
+            sha256=sha256_file(path),
+            class_name=class_name,
+            split=split,
+            label=0 if normal else 1,
+            defect=defect,
+            image=str(path),
+            mask=None if normal else str(find(path, defect)),
         )
 
     def image(self, item: Item, size: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -85,6 +99,7 @@ def opened(
     allowed: tuple[str, ...] | None = None,
     subsets: Mapping[str, tuple[str, ...]] | None = None,
     orders: Mapping[str, tuple[str, ...]] | None = None,
+    find_mask: FindMask | None = None,
 ) -> LayoutDataset:
     """Open a root folder; `allowed` restricts the classes, else every folder with train or test."""
     if root is None:
@@ -107,23 +122,11 @@ def opened(
             f"'{root}' holds no {kind}; a class is a folder with train/good, test/<defect> "
             "and ground_truth/<defect>."
         )
-    return LayoutDataset(name=name, root=root, present=found, subsets=subsets or {}, orders=orders or {})
+    return LayoutDataset(name=name, root=root, present=found, subsets=subsets or {}, orders=orders or {},
+                         find_mask=find_mask)  # fmt: skip
 
 
-def _item(path: Path, *, class_name: str, split: Split, defect: str) -> Item:
-    normal = defect == GOOD
-    return Item(
-        sha256=sha256_file(path),
-        class_name=class_name,
-        split=split,
-        label=0 if normal else 1,
-        defect=defect,
-        image=str(path),
-        mask=None if normal else str(_mask_of(path, defect=defect)),
-    )
-
-
-def _mask_of(path: Path, *, defect: str) -> Path:
+def mask_file(path: Path, defect: str) -> Path:
     """Find the mask with the stem of an image, with or without `_mask`, and compare the sizes."""
     folder = path.parents[2] / "ground_truth" / defect
     for stem in (f"{path.stem}_mask", path.stem):

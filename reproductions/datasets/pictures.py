@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Integer, UInt8
 from PIL import Image, UnidentifiedImageError
 
 from mechlab.errors import MechlabError
@@ -55,9 +55,13 @@ def read_image(path: Path, size: int) -> UInt8[np.ndarray, "height width 3"]:
 
 def read_mask(path: Path, size: int) -> Bool[np.ndarray, "height width"]:
     """Read one mask of size x size pixels: every grey value above zero is defect, alpha is ignored."""
+    return resized_mask(read_values(path) > 0, size)
+
+
+def read_values(path: Path) -> Integer[np.ndarray, "height width"]:
+    """Read the grey values of a mask as they are stored, alpha ignored."""
     with _opened(path) as picture:
-        values = np.asarray(picture if picture.mode.startswith("I") else picture.convert("L"))
-    return resized_mask(values > 0, size)
+        return np.asarray(picture if picture.mode.startswith("I") else picture.convert("L"))
 
 
 def resized(image: UInt8[np.ndarray, "_ _ 3"], size: int) -> UInt8[np.ndarray, "height width 3"]:
