@@ -38,6 +38,7 @@ from reproductions.moleflow.score_matching import matched
 from reproductions.moleflow.scorer import scorer_of
 from reproductions.moleflow.scoring import further_terms, scored, turned_scores
 from reproductions.moleflow.staging import plain, stage_of
+from reproductions.moleflow.unwatched import unwatched
 
 
 class MoLEFlow(nn.Module):
@@ -206,10 +207,13 @@ class MoLEFlow(nn.Module):
     def loss_at(self, batch: Float[Tensor, "batch row column dim"], *, task: int, moment: Moment) -> Loss:
         """Return `loss` at a moment of the training: noise, schedules, phases and replay depend on it."""
         flowed = self(batch, task=task, view=moment.view)
-        extra = self.protection.terms(self, batch, task=task, moment=moment) if self.training else {}
+        with unwatched(self):  # what is recorded of a step is of its batch alone
+            extra = self.protection.terms(self, batch, task=task, moment=moment) if self.training else {}
         if moment.phase == 0:
-            found = matched(self, self.nll_loss(flowed, task=task), flowed, task=task, moment=moment)
-            extra |= further_terms(self, batch, flowed, found, task=task, view=moment.view)
+            found = self.nll_loss(flowed, task=task)
+            with unwatched(self):
+                found = matched(self, found, flowed, task=task, moment=moment)
+                extra |= further_terms(self, batch, flowed, found, task=task, view=moment.view)
         else:  # the slow stage
             found = training_loss(plain(self.config_of(task)), latent=flowed.latent, log_det=flowed.log_det)
         return Loss(total=sum(extra.values(), start=found.total), terms=found.terms | extra)

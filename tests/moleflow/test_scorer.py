@@ -187,6 +187,16 @@ def test_both_passes_train_where_the_scorer_learns(x):
     torch.testing.assert_close(sketch.loss(x, task=0).total, placed)
 
 
+def test_hooks_see_the_pass_of_the_batch_alone(x):
+    system = system_of({"scorer": "dual", "margin_weight": 1.0, "pseudo_anomaly": "jitter"})
+    seen = []
+    system.latent.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    loss = system.loss(x, task=0, view=view_of(x))  # four more passes: damaged, and both without position
+    assert "margin" in loss.terms
+    (latent,) = seen
+    assert torch.equal(latent, system(x, task=0).latent)
+
+
 def test_a_plain_scorer_is_the_nll(x):
     system = system_of({})
     flowed = system(x, task=0)
