@@ -1,0 +1,27 @@
+"""The loop that the coreset is measured against takes the same patches, and millions are streamed."""
+
+import torch
+
+from benchmarks.coreset import clustered, exactness, loop, millions
+from reproductions.patchcore.coreset import k_center
+
+
+def test_the_loop_takes_the_same_patches():
+    patches = clustered(800, 24).double()
+    assert k_center(patches, 60, start=5).tolist() == loop(patches, 60, start=5)
+    assert torch.equal(clustered(50, 8), clustered(50, 8))
+
+
+def test_exactness_counts_picks_that_differ(monkeypatch):
+    monkeypatch.setattr("benchmarks.coreset.PATCHES_EXACT", 400)
+    monkeypatch.setattr("benchmarks.coreset.PICKS_EXACT", 40)
+    assert exactness().holds
+    monkeypatch.setattr("benchmarks.coreset.k_center", lambda patches, count: torch.zeros(count))
+    assert exactness().value == 39
+
+
+def test_a_streamed_memory_keeps_one_percent(monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.coreset.CHUNK", 700)
+    found = millions(2000, dim=32, to=8)
+    assert (found["patches"], found["kept"]) == (2000, 20)
+    assert "20 of 20 picks, 0 s left" in capsys.readouterr().err
