@@ -82,7 +82,8 @@ class Protection:
             found["ewc"] = config.ewc_weight * penalty
         seen = batch
         if config.replay_images:
-            seen = replayed(memory, task=earlier, size=len(batch), seed=self.seed, step=moment.step)
+            # As many on every rank, so that several devices take the step of one.
+            seen = replayed(memory, task=earlier, size=config.batch_size, seed=self.seed, step=moment.step)
             flowed = system(seen, task=earlier)
             found["replay"] = config.replay_weight * patch_nll(flowed.latent, flowed.log_det).mean()
         if config.distillation_weight:

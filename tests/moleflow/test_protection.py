@@ -16,6 +16,7 @@ from reproductions.moleflow.losses import patch_nll
 from reproductions.moleflow.memory import Memory
 from reproductions.moleflow.replay import remember_images, replayed
 from reproductions.moleflow.system import MoLEFlow
+from reproductions.moleflow.unwatched import unwatched
 
 DIM, GRID = 8, (3, 4)
 PARTS = {"blocks": 2, "lora_rank": 2, "dia_blocks": 1, "context_kernel": 3, "base": "shared"}
@@ -149,13 +150,38 @@ def test_what_is_replayed_depends_on_the_step_alone(normals):
     assert len({at(step).numpy().tobytes() for step in range(20)}) > 10
 
 
+@pytest.mark.parametrize("dsm", ["full", "sliced"])
+def test_hooks_see_the_batch_alone_whatever_else_goes_through_the_modules(dsm, normals):
+    system = after(1, normals, **ON | {"dia_blocks": 0, "dsm": dsm})
+    seen = []
+    hook = system.flow[1].register_forward_hook(
+        lambda _module, given, _output: seen.append(given[0].shape[0])
+    )
+    system.loss(torch.from_numpy(normals[1][:5]), task=1).total.backward()
+    assert seen == [5]
+    system.patch_scores(torch.from_numpy(normals[1][:3]), task=1)
+    assert seen == [5, 3]
+    hook.remove()
+    assert not any(module._forward_hooks for module in system.modules())
+
+
+def test_hooks_are_back_after_an_error(normals):
+    system = after(0, normals)
+    hook = system.latent.register_forward_hook(lambda *_: None)
+    with pytest.raises(KeyError), unwatched(system):
+        assert not system.latent._forward_hooks
+        raise KeyError
+    assert system.latent._forward_hooks
+    hook.remove()
+
+
 def test_earlier_tasks_take_turns(normals):
-    system = after(2, normals, replay_images=6)
-    batch = torch.from_numpy(normals[2][:3])
+    system = after(2, normals, replay_images=6, batch_size=2)
+    batch = torch.from_numpy(normals[2][:3])  # however many images a rank has of the batch
     for step in range(4):
         moment = Moment(step=step, epoch=0, phase=0, items=np.arange(3))
         terms = system.protection.terms(system, batch, task=2, moment=moment)
-        seen = replayed(system.memory, task=step % 2, size=3, seed=0, step=step)
+        seen = replayed(system.memory, task=step % 2, size=2, seed=0, step=step)
         flowed = system(seen, task=step % 2)
         assert float(terms["replay"].detach()) == pytest.approx(
             float(patch_nll(flowed.latent, flowed.log_det).mean().detach())
@@ -210,7 +236,7 @@ def test_what_is_remembered_is_in_the_file_and_back(normals, tmp_path):
     system = after(2, normals, projection="joint", batch_size=1, **ON)
     save_file(system.state_dict(), tmp_path / "weights.safetensors")
     loaded = MoLEFlow.create(
-        PARTS | ON | {"projection": "joint", "batch_size": 1}, dim=DIM, grid=GRID, seed=7
+        PARTS | ON | {"projection": "joint", "batch_size": 1}, dim=DIM, grid=GRID, seed=0
     )
     for task in range(3):
         loaded.add_task(task)
