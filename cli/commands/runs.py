@@ -26,7 +26,8 @@ def command(context: click.Context) -> None:
 @out_option
 @json_option
 def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
-    """List the runs with their state and size."""
+    """List the runs: what each is called (its preset and what differs from it), state and size."""
+    from mechlab.runs.arms import label
     from mechlab.runs.folder import runs
 
     rows: list[dict[str, Any]] = [
@@ -38,6 +39,7 @@ def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
             "seed": run.spec().seed,
             "tasks": ",".join("+".join(task) for task in run.spec().tasks),
             "preset": run.request().preset,
+            "called": label(run, {}),
             "allowed": list(run.allowed),
         }
         for run in runs(out)
@@ -46,11 +48,11 @@ def listed(out: Path = Path("runs"), as_json: bool = False) -> None:
         emit_json(rows)
         return
     emit_table(
-        ("run", "preset", "tasks", "seed", "finished", "MB", "let pass"),
+        ("run", "called", "tasks", "seed", "finished", "MB", "let pass"),
         [
             [
                 row["run"],
-                row["preset"],
+                row["called"],
                 row["tasks"],
                 row["seed"],
                 row["finished"],

@@ -6,7 +6,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from cli.console import cache_option, emit_json, emit_metrics, json_option, out_option, quiet_option, reporter
+from cli.console import (
+    cache_option,
+    emit_json,
+    emit_metrics,
+    emit_table,
+    json_option,
+    out_option,
+    quiet_option,
+    reporter,
+)
 from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
 
 
@@ -67,13 +76,20 @@ from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
     "--devices", type=click.IntRange(1), default=1, show_default=True,
     help="Processes on the CPU, or CUDA devices, that share each batch.",
 )  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Print the run's name and what it would be; train nothing.")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file of these options.")
 @out_option
 @cache_option
 @json_option
 @quiet_option
-def command(as_json: bool, quiet: bool, config: Path | None, **words: Any) -> None:  # noqa: ANN401 - click's words
-    """Train SYSTEM on a stream of tasks; a run that is finished is only read.
+def command(
+    as_json: bool,
+    quiet: bool,
+    dry_run: bool,
+    config: Path | None,
+    **words: Any,  # noqa: ANN401 - click's words
+) -> None:
+    """Train SYSTEM on a stream of tasks; a run that is finished is read, or evaluated as asked.
 
     \b
     Example:
@@ -81,16 +97,28 @@ def command(as_json: bool, quiet: bool, config: Path | None, **words: Any) -> No
         mechlab train moleflow --tasks gear --site latent --quantity latent --every 10 --dtype float16
     """
     from mechlab.runs.words import request_of
+    from mechlab.train.resolution import outline
     from mechlab.train.session import train
 
     source = click.get_current_context().get_parameter_source
     words["record"] = one_plan(words.pop("record"), plan_entries(words), option="--record")
     given = {name for name in words if source(name) is not ParameterSource.DEFAULT}
     given |= {"record"} if words["record"] else set()
-    summary = train(request_of(words, config=config, given=given), report=reporter(quiet))
+    request = request_of(words, config=config, given=given)
+    found = outline(request) if dry_run else train(request, report=reporter(quiet))
     if as_json:
-        emit_json(summary)
-        return
+        emit_json(found)
+    elif dry_run:
+        emit_table(
+            ("run", "state", "let pass"), [[found["run"], found["state"], ", ".join(found["allowed"])]]
+        )
+        for warning in found["warnings"]:
+            click.echo(f"warning: {warning}")
+    else:
+        _emit(found)
+
+
+def _emit(summary: dict[str, Any]) -> None:
     emit_metrics(summary["metrics"], summary["mean"])
     identical = {None: "n/a (one task)", True: "yes", False: "no"}[summary["scores_identical"]]
     click.echo(f"earlier tasks' scores given their id bit-identical: {identical}")

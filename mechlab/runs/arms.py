@@ -103,8 +103,9 @@ def label(run: RunFolder, evaluation: Mapping[str, Any]) -> str:
 
 
 def _changes(run: RunFolder) -> list[str]:
-    request = run.request()
-    known = {preset.name: preset for preset in systems.catalog(request.system).PRESETS}
+    request, catalogs = run.request(), systems.catalogs()
+    presets = catalogs[request.system].PRESETS if request.system in catalogs else ()
+    known = {preset.name: preset for preset in presets}
     if request.preset not in known:
         return [f"{key}={value}" for key, value in request.settings.items()]
     usual = {**defaults(request.system), **known[request.preset].parts}

@@ -107,6 +107,20 @@ def _with_overrides(request: TrainRequest, parts: Words) -> Words:
     return parts | {"overrides": own} if own else parts
 
 
+def outline(request: TrainRequest) -> dict[str, Any]:
+    """Return what `mechlab train --dry-run --json` prints: the run that a request names, untrained."""
+    plan = resolve(request)
+    state = "trained" if plan.run.is_finished else "begun" if plan.run.path.exists() else "absent"
+    return {
+        "run": plan.run.name,
+        "path": str(plan.run.path),
+        "state": state,
+        "spec": plan.spec.model_dump(mode="json"),
+        "allowed": list(plan.allowed),
+        "warnings": list(plan.warnings),
+    }
+
+
 def plan_of(run: RunFolder) -> Plan:
     """Return the plan of a run on disk; images or weights that have changed since are refused.
 

@@ -1,0 +1,69 @@
+"""Words of `mechlab train` beside a preset: what a run would be, keys of a task, a base from another run."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def words(small_request, tmp_path):
+    """The words of the small run, into an empty folder."""
+    sizes = ["--image-size", 64, "--dim", 16, "--epochs", 1, "--batch-size", 6, "--threads", 1]
+    keys = ["--set", "dia_blocks=1", "--set", "lora_rank=4", "--cache", small_request.cache]
+    data = ["--data", "folder", "--root", small_request.root, "--tasks", "bolt,nut"]
+    return ["train", "moleflow", "--preset", "reduced", *data, *sizes, *keys]
+
+
+def test_a_dry_run_names_the_run_and_trains_nothing(mechlab, words, small_request, small_run, tmp_path):
+    status, out, err = mechlab(*words, "--dry-run", "--set", "blocks=12", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert found["state"] == "absent" and found["run"].startswith("moleflow-")
+    assert found["spec"]["parts"]["blocks"] == 12
+    assert "with 12 coupling blocks and DIA 2" in found["warnings"][0]
+    assert not (tmp_path / "runs").exists()
+    there = [2 if word == 1 and words[at - 1] == "--epochs" else word for at, word in enumerate(words)]
+    status, out, _ = mechlab(*there, "--dry-run", "--out", small_request.out)
+    assert status == 0
+    assert out.splitlines()[1].split() == [small_run.name, "trained"]
+
+
+def test_keys_of_a_task_and_a_base_of_another_run_from_the_command_line(mechlab, words, tmp_path):
+    own = ["--task", "nut:dia_blocks=2", "--task", "nut:sigma=1"]
+    status, out, err = mechlab(*words, *own, "--json")
+    assert status == 0, err
+    first = json.loads(out)
+    spec = json.loads((tmp_path / "runs" / first["run"] / "run.json").read_text())["spec"]
+    assert spec["parts"]["overrides"] == {"1": {"dia_blocks": 2}}
+    evaluation = json.loads(
+        (tmp_path / "runs" / first["run"] / "evals" / first["evaluation"] / "metrics.json").read_text()
+    )
+    assert evaluation["spec"]["sigma"] == "4,nut=1"
+    status, out, err = mechlab(*words, "--base-from", first["run"], "--json")
+    assert status == 0, err
+    assert json.loads(out)["scores_identical"] is True
+    status, out, _ = mechlab("runs", "show", json.loads(out)["run"])
+    assert status == 0
+    assert "base=given" in out and "trained by task" in out
+    again = mechlab("evaluate", first["run"], "--router", "oracle", "--json")
+    assert again[0] == 0, again[2]
+    assert json.loads(again[1])["spec"]["sigma"] == "4,nut=1"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (["--task", "nut"], "write --task CLASS:key=value"),
+        (["--task", "nit:dia_blocks=2"], "no class of these tasks named 'nit'"),
+        (["--base-from", "nowhere"], "named 'nowhere'"),
+        (["--name", "LoRA64"], "the name 'LoRA64' says lora_rank 64, and lora_rank is 4"),
+        (["--set", "context_kernel=4"], "or let it pass, marked, with --allow even-kernel."),
+        (["--allow", "even-kernel"], "there is nothing by that name to let pass here"),
+        (["--set", "base=given"], "name it with --base-from RUN"),
+    ],
+    ids=str,
+)
+def test_words_that_cannot_be_are_one_sentence(given, sentence, mechlab, words):
+    status, out, err = mechlab(*words, *given)
+    assert (status, out) == (1, ""), err
+    assert sentence in err and "Traceback" not in err
