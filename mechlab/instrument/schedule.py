@@ -40,6 +40,8 @@ def check_schedule(entry: PlanEntry) -> None:
             f"the entry for '{entry.site}' has both {given[0]} and {given[1]}; give one of every, at and "
             "log_spaced ('first' goes with each)."
         )
+    if entry.at == ():
+        raise MechlabError(f"the entry for '{entry.site}' has at = [], so no step at all; name steps from 0.")
     if entry.at is not None and not any(entry.first is None or 0 <= step < entry.first for step in entry.at):
         raise MechlabError(
             f"the entry for '{entry.site}' never fires: no step of at = {list(entry.at)} is below first = "

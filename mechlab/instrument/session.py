@@ -187,10 +187,8 @@ def expected(plan: Plan, spec: RecordSpec, report: Report) -> None:
     whole = [entry for entry in outputs if entry.reduction is None]
     kept = passes * sum(latent_bytes(plan, entry, counts) for entry in whole)
     free = shutil.disk_usage(plan.run.path).free
-    report(
-        f"  {sum(counts)} images; up to {size(kept)} of latents a site and as much again while it is packed, "
-        f"{size(free)} free"
-    )
+    latents = f"up to {size(kept)} of latents a site and as much again while it is packed, " if kept else ""
+    report(f"  {sum(counts)} images; {latents}{size(free)} free")
     if 2 * kept > SHARE_OF_DISK * free:
         raise MechlabError(
             f"the recording may take {size(2 * kept)}, half of it while it is packed, and {size(free)} are "

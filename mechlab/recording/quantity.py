@@ -49,7 +49,10 @@ class Quantity:
         first = parts[0]
         with reading(first.path, f"'{key}'"):
             data = self._open(first.path, VALUES)
-            self.axes: tuple[str, ...] = tuple(get_json(data, "axes"))
+            axes = get_json(data, "axes")
+            if not isinstance(axes, list):
+                raise ValueError("its values have no axes")
+            self.axes: tuple[str, ...] = tuple(axes)
             self.unit: str = get_text(data, "unit") or ""
             self.attributes: dict[str, Any] = dict(get_json(data, "attributes") or {})
             self.not_finite = get_not_finite(data)  # values that float16 could not hold; None: not counted

@@ -107,7 +107,7 @@ def test_a_log_spaced_schedule_has_as_many_steps_in_each_doubling():
     [
         pytest.param({"every": 2, "at": [4]}, "has both at and every; give one", id="two kinds"),
         pytest.param({"log_spaced": 1, "at": [4]}, "has both at and log_spaced", id="two other kinds"),
-        pytest.param({"at": []}, "never fires: no step of at", id="no step"),
+        pytest.param({"at": []}, r"has at = \[\], so no step at all; name steps", id="no step"),
         pytest.param({"at": [4, 9], "first": 4}, "no step of at = .4, 9. is below first = 4", id="late"),
     ],
 )

@@ -141,4 +141,9 @@ def test_a_recording_that_cannot_fit_the_disk_with_its_packed_copy_is_refused(
     with pytest.raises(MechlabError, match=r"half of it while it is packed.* or --dtype float16"):
         session.expected(plan, spec, print)
     free["bytes"] += 2
-    session.expected(plan, spec, print)
+    said = []
+    session.expected(plan, spec, said.append)
+    assert "16 images; up to" in said[0]
+    weights = session.spec_of(plan, request({"site": "*", "quantity": "weight"}))
+    session.expected(plan, weights, said.append)
+    assert "latents" in said[0] and "latents" not in said[1]

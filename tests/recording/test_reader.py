@@ -347,6 +347,8 @@ def tampered(folder: Path, how: str) -> None:
             file["log_det/flow.2"] = h5py.ExternalLink(str(other), "/")
         elif how == "axes":
             group["values"].attrs["axes"] = '["item"]'
+        elif how == "no axes":
+            del group["values"].attrs["axes"]
         elif how == "missing":
             del group["values"]
 
@@ -355,6 +357,7 @@ def tampered(folder: Path, how: str) -> None:
     ("how", "message"),
     [
         ("external", "log_det/flow.2/item' in .*recording.h5' is a link of kind external"),
+        ("no axes", "cannot read 'log_det/flow.2' in .*recording.h5'.*its values have no axes"),
         ("soft", "log_det/flow.2/item' in .*recording.h5' is a link of kind soft"),
         ("group", "log_det/flow.2' in .*recording.h5' is a link of kind external"),
         ("object", "log_det/flow.2/item' in .*recording.h5' holds object"),
