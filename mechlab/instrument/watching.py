@@ -148,8 +148,17 @@ class Watch:
 
 
 def watch(plan: Plan, module: nn.Module, world: World) -> Watch | None:
-    """Return the observer that follows a request's recording plan; None for a rank with nothing to record."""
+    """Return the observer that follows a request's recording plan; None for a rank with nothing to record.
+
+    Raises:
+        MechlabError: a system that trains in no step.
+    """
     assert plan.request.record is not None
+    if plan.spec.epochs == 0:
+        raise MechlabError(
+            f"system '{plan.spec.system}' trains in no step, so there is nothing to record while it does; "
+            "leave --record out, and record the run with 'mechlab record'."
+        )
     asked = read_plan(plan.request.record)
     return Watch(plan, module, world, asked=asked) if rank_entries(asked, world) else None
 

@@ -113,6 +113,13 @@ def test_bad_banks_are_refused(bank_run, small_run, pictures, tmp_path):
     assert not target.exists()
 
 
+def test_a_training_without_steps_is_not_recorded(bank_request, tmp_path):
+    (tmp_path / "plan.yaml").write_text("- {site: features, quantity: activation}\n")
+    request = replace(bank_request, record=tmp_path / "plan.yaml", out=tmp_path / "runs")
+    with pytest.raises(MechlabError, match=r"trains in no step.*record the run with 'mechlab record'"):
+        train(request)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [(["--epochs", "3"], "trains nothing; leave it out"), (["--set", "projection_dim=4"], "nothing reads it"),
