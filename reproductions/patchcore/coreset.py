@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-POOL_SHARE, POOL_LEAST, POOL_MOST = 64, 256, 4096  # one patch in 64 is in the pool
-BLOCK = 1 << 22  # distances that are computed at a time
+POOL_SHARE, POOL_LEAST, POOL_MOST = 200, 256, 4096  # one patch in 200 is in the pool
+BLOCK = 1 << 20  # distances that are computed at a time
 Told = Callable[[int, int], None]  # picks so far, picks in all
 
 
