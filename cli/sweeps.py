@@ -54,3 +54,31 @@ def _cells(arm: Mapping[str, Any]) -> list[object]:
     metrics = [estimated(arm[name]) for name in METRICS]
     forgetting = estimated(arm["forgetting"])
     return [arm["arm"], len(arm["seeds"]), *metrics, difference, forgetting, trained, arm["seconds"]]
+
+
+def emit_report(found: Mapping[str, Any], *, metric: str) -> None:
+    """Print the parts of a study's report that hold something."""
+    what = metric.replace("_", " ")
+    if not found["top"]:
+        click.echo("nothing is finished yet; run the sweep first")
+        return
+    click.echo(f"best by mean {what}; the best of many by a test metric is optimistic")
+    emit_table(("arm", *METRICS), [[row["arm"], *[row[name] for name in METRICS]] for row in found["top"]])
+    for title, part in (("one key alone", "one_factor"), ("worse for sure", "avoid")):
+        if found[part]:
+            click.echo(f"\n{title}: difference of {what}, paired over seeds")
+            emit_table(("arm", "against", "difference"),
+                       [[row["arm"], row["against"], estimated(row)] for row in found[part]])  # fmt: skip
+    if found["gains"]:
+        click.echo(f"\ndo gains add up? {what}")
+        emit_table(("arm", "keys", "joint", "sum of singles", "interaction"),
+                   [[row["arm"], ", ".join(row["keys"]), row["joint"], row["sum_of_singles"],
+                     row["interaction"]] for row in found["gains"]])  # fmt: skip
+    if found["classes"]:
+        click.echo(f"\nchange of {what} by class")
+        names = sorted({name for row in found["classes"] for name in row["changes"]})
+        cells = [[row["arm"], *[row["changes"].get(name) for name in names]] for row in found["classes"]]
+        emit_table(("arm", *names), cells)
+    click.echo(
+        "\nnot beaten in both image AUROC and pixel AP: " + ", ".join(row["arm"] for row in found["front"])
+    )

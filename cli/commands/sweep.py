@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from cli.console import cache_option, emit_json, json_option, out_option, quiet_option, reporter
-from cli.sweeps import emit_plan, emit_standing
+from cli.sweeps import emit_plan, emit_report, emit_standing
 
 
 def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,6 +74,20 @@ def plan(file: str, as_json: bool, **words: Any) -> None:  # noqa: ANN401 - clic
     sweep, place = _asked(file, words)
     found = planned(sweep, place=place)
     emit_json(found) if as_json else emit_plan(found)
+
+
+@command.command(name="report")
+@sweep_options
+@click.option("--metric", default="image_auroc", show_default=True, help="Or pixel_auroc, pixel_ap.")
+@click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Arms in the ranking.")
+def reported(file: str, metric: str, top: int, as_json: bool, **words: Any) -> None:  # noqa: ANN401 - click's words
+    """Tell what FILE found: best arms, effects of single keys, whether gains add up, classes, the front."""
+    from mechlab.sweep.run import standing
+    from mechlab.sweep.study import report
+
+    sweep, place = _asked(file, words)
+    found = report(standing(sweep, place=place), metric=metric, top=top)
+    emit_json(found) if as_json else emit_report(found, metric=metric)
 
 
 def _asked(file: str, words: dict[str, Any], **more: Any) -> tuple[Any, Any]:  # noqa: ANN401 - lazily imported

@@ -20,8 +20,9 @@ class Job:
     evaluate: Sequence[dict[str, Any]] = field(default_factory=tuple)  # changes to the run's evaluation
 
     def document(self) -> dict[str, Any]:
-        """Return what a worker reads."""
-        asked = {"request": self.request, "record": list(self.record)}
+        """Return what a worker reads: nothing that is not given, so that a later word changes no hash."""
+        given = {key: value for key, value in self.request.items() if value not in (None, (), [], {})}
+        asked = {"request": given, "record": list(self.record)}
         return asked | ({"evaluate": list(self.evaluate)} if self.evaluate else {})
 
     @property

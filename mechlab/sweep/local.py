@@ -93,8 +93,8 @@ def duration(seconds: float) -> str:
 
 def _start(job: Job, folder: Path, ledger: Ledger, *, threads: int) -> _Running:
     asked, answer = folder / "jobs" / f"{job.hash}.json", folder / "jobs" / f"{job.hash}.result.json"
-    request = {"threads": threads} | {key: value for key, value in job.request.items() if value is not None}
-    write_json(asked, job.document() | {"request": request})
+    document = job.document()
+    write_json(asked, document | {"request": {"threads": threads} | document["request"]})
     ledger.append(job, "started")
     log = (folder / "jobs" / f"{job.hash}.log").open("wb")
     command = [sys.executable, "-m", "mechlab.sweep.worker", str(asked), str(answer)]

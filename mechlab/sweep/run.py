@@ -14,7 +14,7 @@ from mechlab.sweep.arms import Arm, Place, resolved
 from mechlab.sweep.file import Sweep
 from mechlab.sweep.jobs import Cell, cells, jobs
 from mechlab.sweep.ledger import Ledger
-from mechlab.sweep.table import Outcome, no_ops, parameters, table
+from mechlab.sweep.table import Outcome, class_means, no_ops, parameters, table
 
 Report = Callable[[str], None]
 
@@ -71,6 +71,7 @@ def _document(sweep: Sweep, arms: Sequence[Arm], found: Sequence[Cell], folder: 
         "folder": str(folder),
         "rows": rows,
         "arms": table(arms, done),
+        "classes": class_means(arms, done),
         "no_ops": no_ops(arms, done),
     }
 
@@ -102,8 +103,10 @@ def outcome(cell: Cell, ledger: Ledger) -> Outcome:
     run = RunFolder(Path(result["path"]))
     summary = run.summary()
     own = cell.evaluation is None
+    measured = summary if cell.evaluation is None else result["evaluations"][cell.evaluation]
     return Outcome(
-        mean=summary["mean"] if own else result["evaluations"][cell.evaluation or 0],
+        mean=measured["mean"],
+        metrics=measured["metrics"],
         forgetting=summary["forgetting"] if own else None,
         seconds=float(summary["seconds"]),
         parameters=parameters(run),

@@ -26,6 +26,7 @@ class Outcome:
     """What one arm measured at one seed."""
 
     mean: Mapping[str, float | None]  # metrics, over classes
+    metrics: Mapping[str, Mapping[str, float | None]]  # by class
     forgetting: float | None
     seconds: float  # of the training with its features and evaluations
     parameters: tuple[int, ...]  # that train, by task
@@ -63,6 +64,19 @@ def _row(arm: Arm, done: Done) -> dict[str, Any]:
     row["trainable_first_task"] = found[0].parameters[0] if found else None
     row["trainable_last_task"] = found[0].parameters[-1] if found else None
     return row
+
+
+def class_means(arms: Sequence[Arm], done: Done) -> dict[str, dict[str, dict[str, float]]]:
+    """Return arm → class → metric: means over seeds of what is measured."""
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for arm in arms:
+        runs = [one.metrics for (name, _), one in done.items() if name == arm.name]
+        for name in {name for metrics in runs for name in metrics}:
+            for key in METRICS:
+                value = estimate([metrics[name].get(key) for metrics in runs if name in metrics])
+                if value is not None:
+                    found.setdefault(arm.name, {}).setdefault(name, {})[key] = value["mean"]
+    return found
 
 
 def estimate(values: Sequence[float | None]) -> dict[str, Any] | None:

@@ -32,8 +32,9 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         session.reevaluate(RunFolder.open(path), settings=settings, report=_say)
         for settings in job.get("evaluate", ())
     ]
+    scored = [{"mean": found["mean"], "metrics": found["metrics"]} for found in evaluations]
     return {"path": summary["path"], "recordings": recordings, "trajectory": summary["trajectory"],
-            "mean": summary["mean"], "evaluations": [found["mean"] for found in evaluations],
+            "mean": summary["mean"], "evaluations": scored,
             "seconds": round(time.monotonic() - began, 1)}  # fmt: skip
 
 

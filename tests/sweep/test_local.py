@@ -51,6 +51,13 @@ def test_jobs_differ_by_what_they_record():
     assert Job(name="a", request={"seed": 0}).hash == Job(name="b", request={"seed": 0}).hash
 
 
+def test_a_word_that_is_not_given_changes_no_job():
+    given = Job(name="a", request={"seed": 0, "preset": "mini"})
+    later = Job(name="a", request={"seed": 0, "preset": "mini", "name": None, "freeze": (), "settings": {}})
+    assert given.hash == later.hash
+    assert given.hash != Job(name="a", request={"seed": 0, "preset": "mini", "name": "b"}).hash
+
+
 def test_workers_train_record_and_are_not_run_again(job, small_run, tmp_path):
     heard = []
     found = local.run([job], folder=tmp_path, processes=2, report=heard.append)

@@ -89,6 +89,15 @@ def test_a_started_job_without_a_process_is_interrupted(file, mechlab, tmp_path)
         assert "another process is writing this sweep" in err
 
 
+def test_a_report_of_nothing_says_so(file, mechlab):
+    code, out, _ = mechlab("sweep", "report", file)
+    assert code == 0
+    assert "nothing is finished yet" in out
+    code, _, err = mechlab("sweep", "report", file, "--metric", "auroc")
+    assert code == 1
+    assert "no metric of a sweep named 'auroc'" in err
+
+
 def command(file, pictures, *more):
     words = ["sweep", "run", str(file), "--root", str(pictures), "--jobs", "1", *more]
     code = f"import sys; from cli.main import main; sys.argv = ['mechlab', *{words!r}]; main()"
@@ -99,7 +108,7 @@ def command(file, pictures, *more):
 def test_a_killed_sweep_goes_on_and_trains_nothing_twice(file, pictures, mechlab, tmp_path):
     ledger = tmp_path / "studies" / "sweep-pictures-reduced" / "ledger.jsonl"
     process = subprocess.Popen(command(file, pictures), cwd=tmp_path, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not (ledger.exists() and ledger.read_text().count("started") == 2):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.05)
@@ -121,6 +130,10 @@ def test_a_killed_sweep_goes_on_and_trains_nothing_twice(file, pictures, mechlab
     assert json.loads((ledger.parent / "sweep.json").read_text()) == found
     _, out, _ = mechlab("sweep", "status", file)
     assert "3 finished" in out and "parent" in out
+    _, out, _ = mechlab("sweep", "report", file)
+    assert "one key alone" in out and "subnet" not in out and "change of image auroc by class" in out
+    _, out, _ = mechlab("sweep", "report", file, "--json", "--top", 1)
+    assert len(json.loads(out)["top"]) == 1
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from mechlab.fingerprint import load
 from mechlab.runs.request import TrainRequest
 from mechlab.stats.intervals import mean_interval
 from mechlab.sweep.arms import Arm
-from mechlab.sweep.table import Outcome, estimate, no_ops, parameters, table
+from mechlab.sweep.table import Outcome, class_means, estimate, no_ops, parameters, table
 
 
 def arm(name, against=None, differs=()):
@@ -16,8 +16,8 @@ def arm(name, against=None, differs=()):
 
 def outcome(value, trajectory="a", *, is_evaluation=False, forgetting=0.0):
     mean = {"image_auroc": value, "pixel_auroc": value / 2, "pixel_ap": None}
-    return Outcome(mean=mean, forgetting=forgetting, seconds=10.0, parameters=(30, 5), trajectory=trajectory,
-                   is_evaluation=is_evaluation)  # fmt: skip
+    return Outcome(mean=mean, metrics={"bolt": mean}, forgetting=forgetting, seconds=10.0,
+                   parameters=(30, 5), trajectory=trajectory, is_evaluation=is_evaluation)  # fmt: skip
 
 
 ARMS = (arm("parent"), arm("child", "parent", ("blocks",)))
@@ -42,6 +42,14 @@ def test_only_seeds_that_both_have_are_paired():
     child = table(ARMS, done)[1]
     assert child["image_auroc_difference"] == {"mean": pytest.approx(0.2), "low": None, "high": None, "n": 1}
     assert child["image_auroc"]["n"] == 2
+
+
+def test_classes_are_means_over_seeds_of_what_is_measured():
+    done = {("parent", 0): outcome(0.5), ("parent", 1): outcome(0.7)}
+    found = class_means(ARMS, done)
+    assert found == {
+        "parent": {"bolt": {"image_auroc": pytest.approx(0.6), "pixel_auroc": pytest.approx(0.3)}}
+    }
 
 
 def test_an_arm_that_has_not_run_has_no_numbers():
