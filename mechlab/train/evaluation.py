@@ -97,16 +97,19 @@ def evaluate(
             remove_folder(folder)  # scores of an intervention that turned out to do nothing
         raise
     document |= {"mean": mean_metrics(document["metrics"]), "pooled": pooled_metrics(document["scores"])}
-    if scoring.calibration is not None:
-        document["calibration"] = scoring.calibration.document()
-    if scoring.strengths:
-        document["strengths"] = list(scoring.strengths)
+    document |= learned_of(scoring)
     if settings.allowed:
         document["allowed"] = list(settings.allowed)
     if alteration.texts:
         document |= {"interventions": alteration.effects(), "comparable": COMPARABLE}
     write_json(folder / "metrics.json", document)
     return document
+
+
+def learned_of(scoring: Scoring) -> dict[str, Any]:
+    """Return what a scoring took from training normals, as JSON: a calibration, strengths of tasks."""
+    calibration = {} if scoring.calibration is None else {"calibration": scoring.calibration.document()}
+    return calibration | ({"strengths": list(scoring.strengths)} if scoring.strengths else {})
 
 
 def _class(
