@@ -178,7 +178,7 @@ def test_a_second_optimiser_is_not_projected_twice(normals):
     names = dict(system.named_parameters())
     for _ in range(3):
         rule.attach(torch.optim.SGD([names["mixer.convolution.weight"]], lr=0.1), names)
-    assert len(rule._hooks) == 1
+    assert len(names["mixer.convolution.weight"]._post_accumulate_grad_hooks) == 1
 
 
 def test_the_log_tells_ranks_memory_and_what_is_left_of_a_step(normals):
