@@ -58,13 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; all without a name")
     parser.add_argument("--json", action="store_true", help="print one JSON document a line")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the page of all results")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the results on this page")
     given = parser.parse_args(arguments)
     where = machine()
     try:
         found = run(given.names, as_json=given.json)
         if given.write is not None:
-            write_text(given.write, page(found, where=where))
+            before = given.write.read_text("utf-8") if given.write.exists() else ""
+            write_text(given.write, page(found, where=where, before=before))
     except MechlabError as fault:
         print(f"Error: {fault}", file=sys.stderr)
         return 1

@@ -9,7 +9,8 @@ from benchmarks.measure import Measurement
 
 _HEAD = """# Benchmarks
 
-Made by `make bench`; no line is written by hand. A ratio compares two things that ran in turn in one
+Made by `python -m benchmarks NAME... --write docs/benchmarks.md`, which replaces the sections of what it ran
+(`make bench` runs all); no line is written by hand. A ratio compares two things that ran in turn in one
 process; the value is the median of its pairs and the interval holds that median with 90 % confidence.
 Absolute times are this machine's.
 """
@@ -25,15 +26,24 @@ def machine() -> str:
     )
 
 
-def page(found: Mapping[str, Sequence[Measurement]], *, where: str) -> str:
-    """Return the page: one section a benchmark, one row a measurement."""
-    parts = [_HEAD, f"\nMachine: {where}\n"]
-    for name, measurements in found.items():
-        parts.append(f"\n## {name}\n\n`python -m benchmarks {name} --json`\n\n")
-        parts.append("| measurement | value | 90 % interval | n | against | target | holds |\n")
-        parts.append("|---|---|---|---|---|---|---|\n")
-        parts += [_row(measurement) for measurement in measurements]
-    return "".join(parts)
+def page(found: Mapping[str, Sequence[Measurement]], *, where: str, before: str = "") -> str:
+    """Return the page, a section a benchmark; sections of `before` that did not run now stay."""
+    sections = _sections(before) | {name: _section(name, rows, where=where) for name, rows in found.items()}
+    return "\n".join([_HEAD, *(sections[name] for name in sorted(sections))])
+
+
+def _sections(page: str) -> dict[str, str]:
+    _, *parts = page.split("\n## ")
+    return {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in parts}
+
+
+def _section(name: str, measurements: Sequence[Measurement], *, where: str) -> str:
+    head = [
+        f"## {name}\n\n`python -m benchmarks {name} --json` on {where}\n\n",
+        "| measurement | value | 90 % interval | n | against | target | holds |\n",
+        "|---|---|---|---|---|---|---|\n",
+    ]
+    return "".join(head + [_row(measurement) for measurement in measurements])
 
 
 def _row(one: Measurement) -> str:
@@ -45,6 +55,6 @@ def _row(one: Measurement) -> str:
     target = "" if one.target is None else f"{relation} {one.target:g}{unit}"
     holds = {None: "", True: "yes", False: "no"}[one.holds]
     return (
-        f"| {one.name} | {one.value:.3g}{unit} | {low:.3g} to {high:.3g} | {one.n} | {one.against} | "
+        f"| {one.name} | {one.value:.4g}{unit} | {low:.4g} to {high:.4g} | {one.n} | {one.against} | "
         f"{target} | {holds} |\n"
     )

@@ -12,6 +12,7 @@ counted where the recording is packed.
 import torch
 from torch import Tensor
 
+from mechlab.instrument.norm import norm_along
 from mechlab.instrument.parameter_values import raised
 from mechlab.instrument.reduction import CHANNELS, Reduced, reduced
 from mechlab.instrument.sites import Site, find_sites, hook_outputs
@@ -68,7 +69,7 @@ class ActivationTap:
             return
         reduction = str(self.target.entry.reduction)
         if self.target.sink.per_parameter_axis == "step":
-            for part in reduced(values, axes, reduction):
+            for part in reduced(values, axes, reduction, work=self.target.sink.work):
                 self._put(site, part._replace(values=part.values[None], axes=("step", *part.axes)))
             return
         by_image = [list(reduced(values[at : at + 1], axes, reduction)) for at in range(len(values))]
@@ -118,5 +119,4 @@ def norm_over_channels(values: Tensor, axes: tuple[str, ...]) -> tuple[Tensor, t
     if not found:
         raise ValueError(f"axes {axes} have no channel axis to take a norm over")
     at = axes.index(found[0])
-    norm = torch.linalg.vector_norm(values if values.dtype == torch.float64 else values.float(), dim=at)
-    return norm, axes[:at] + axes[at + 1 :]
+    return norm_along(values, at), axes[:at] + axes[at + 1 :]

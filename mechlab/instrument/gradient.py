@@ -17,7 +17,7 @@ from mechlab.instrument.sink import Room
 from mechlab.instrument.sites import trained_parameters
 from mechlab.instrument.tap import Target, parameter_key, remove_all
 
-_SMALL = 2**16  # elements: up to here a copy in the hook and the cast later is quicker than the cast there
+_SMALL = 2**16  # elements: up to here a copy in the hook and the rest later is quicker than all of it there
 
 
 class GradientTap:
@@ -34,7 +34,7 @@ class GradientTap:
         self.rooms: dict[str, Room] = {}  # whole gradients of the step under way
         self.halves: dict[str, Halved] = {}  # scale and counts of those held in fp16
         self.powers: dict[str, int] = {}  # of the scale a step before: most often right again
-        self.copies: dict[str, Tensor] = {}  # of small gradients, cast together when the step has ended
+        self.copies: dict[str, Tensor] = {}  # of small gradients, for when the step has ended
         self.copied: set[str] = set()  # those of the step under way
         self.parts: dict[str, list[Reduced]] = {}  # reductions of the step under way
         take = target.sink.timed(self.take)
@@ -50,11 +50,10 @@ class GradientTap:
             return
         sink, entry = self.target.sink, self.target.entry
         gradient = sink.unscaled(parameter.grad.detach())
-        if entry.reduction is not None:
-            self.parts[name] = self.writer.parts(gradient)
-            return
-        if entry.dtype == "float16" and gradient.numel() <= _SMALL:
+        if gradient.numel() <= _SMALL:
             self._copy(name, gradient)
+        elif entry.reduction is not None:
+            self.parts[name] = self.writer.parts(gradient)
         else:
             self._fill(name, gradient)
 
@@ -68,11 +67,13 @@ class GradientTap:
         sink = self.target.sink
         growing = sink.per_parameter_axis
         for name in self.parameters:
+            if name in self.copied and self.target.entry.reduction is None:
+                self._fill(name, self.copies[name])
+            elif name in self.copied:
+                self.parts[name] = self.writer.parts(self.copies[name])
             if name in self.parts:
                 self.fired |= self.writer.put(name, self.parts[name], unit="loss", of_loss=True)
                 continue
-            if name in self.copied:
-                self._fill(name, self.copies[name])
             if name in self.rooms:
                 room, key = self.rooms[name], parameter_key("gradient", name)
                 axes = (growing, *parameter_axes(room.tensor[0]))

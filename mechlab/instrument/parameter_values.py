@@ -6,9 +6,9 @@ In fp16 they have a power-of-two scale: the update of a weight is often 1e-9, wh
 from collections.abc import Iterable
 from functools import partial
 
-import torch
 from torch import Tensor
 
+from mechlab.instrument.norm import norm
 from mechlab.instrument.reduction import Reduced, reduced
 from mechlab.instrument.tap import Target, parameter_key
 
@@ -42,7 +42,7 @@ class ParameterWriter:
         if reduction is None:
             return [Reduced("", values, parameter_axes(values))]
         if reduction == "norm":
-            return [Reduced("norm", torch.linalg.vector_norm(values, dtype=torch.float64), ())]
+            return [Reduced("norm", norm(values), ())]
         found = list(reduced(values, (), reduction))
         # All elements are one channel: its mean and variance are numbers.
         return [

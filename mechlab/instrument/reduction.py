@@ -31,8 +31,12 @@ class Reduced(NamedTuple):
     attributes: dict[str, Any] | None = None
 
 
-def reduced(values: Tensor, axes: tuple[str, ...], reduction: str) -> Iterator[Reduced]:
+def reduced(
+    values: Tensor, axes: tuple[str, ...], reduction: str, *, work: Float[Tensor, " block"] | None = None
+) -> Iterator[Reduced]:
     """Yield what a reduction of `values` gives; `axes` name its dimensions, without any that grows later.
+
+    `work` is memory of `half.scratch`; who reduces often keeps one, because fresh memory is slow to touch.
 
     Raises MechlabError where the axes do not allow the reduction.
     """
@@ -43,13 +47,16 @@ def reduced(values: Tensor, axes: tuple[str, ...], reduction: str) -> Iterator[R
     elif kind == "subsample":
         yield subsample(values, axes, places=int(number))
     else:
-        rows = channel_rows(values, axes)
         if kind == "covariance":
-            yield Reduced("covariance", covariance(rows), ("dim", "dim_other"), 2)
+            yield Reduced("covariance", covariance(channel_rows(values, axes)), ("dim", "dim_other"), 2)
+            return
+        planes = channel_planes(values, axes)
+        if planes is None:
+            mean, variance = moments(channel_rows(values, axes), work=work)
         else:
-            mean, variance = moments(rows)
-            yield Reduced("mean", mean, ("dim",))
-            yield Reduced("variance", variance, ("dim",), 2)
+            mean, variance = plane_moments(planes, work=work)
+        yield Reduced("mean", mean, ("dim",))
+        yield Reduced("variance", variance, ("dim",), 2)
 
 
 def channel_rows(values: Tensor, axes: tuple[str, ...]) -> Float[Tensor, "row dim"]:
@@ -61,16 +68,47 @@ def channel_rows(values: Tensor, axes: tuple[str, ...]) -> Float[Tensor, "row di
     return values.movedim(axes.index(found[0]), -1).reshape(-1, values.shape[axes.index(found[0])])
 
 
-def moments(rows: Float[Tensor, "row dim"]) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+def channel_planes(values: Tensor, axes: tuple[str, ...]) -> Float[Tensor, "item dim place"] | None:
+    """Return images with their places flattened where the channels come second, without a copy; else None."""
+    is_wide = values.dtype in (torch.float32, torch.float64)
+    if values.ndim < 3 or axes[1] not in CHANNELS or not is_wide or not values.is_contiguous():
+        return None
+    return values.detach().flatten(2)
+
+
+def moments(
+    rows: Float[Tensor, "row dim"], *, work: Float[Tensor, " block"] | None = None
+) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the mean and the variance (divided by the number of rows) of each column, in float64."""
     shift = _near_mean(rows)
     total, square = torch.zeros_like(shift), torch.zeros_like(shift)
-    for block in _shifted(rows, shift):
-        ones = block.new_ones(len(block))
-        total += (ones @ block).double()
-        square += (ones @ block.square_()).double()
+    ones = rows.new_ones(len(_blocks(rows)[0]))
+    for block in _shifted(rows, shift, work=work):
+        total += ones[: len(block)] @ block
+        square += ones[: len(block)] @ block.square_()
     rest = total / len(rows)
     return shift + rest, square / len(rows) - rest.square()
+
+
+def plane_moments(
+    planes: Float[Tensor, "item dim place"], *, work: Float[Tensor, " block"] | None = None
+) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Return what `moments` does with every place a row; turning images into rows would copy them."""
+    items, dim, places = planes.shape
+    width = max(1, min(places, _BLOCK_BYTES // (dim * planes.itemsize)))
+    ones = planes.new_ones(width)
+    near = (planes[0, :, :width] @ ones / width).unsqueeze(1)
+    place = _memory(dim * width, like=planes, work=work)
+    total = torch.zeros(dim, dtype=torch.float64, device=planes.device)
+    square = torch.zeros_like(total)
+    for plane in planes:
+        for block in plane.split(width, dim=1):
+            size = block.shape[1]
+            shifted = torch.sub(block, near, out=place[: dim * size].view(dim, size))
+            total += shifted @ ones[:size]
+            square += shifted.square_() @ ones[:size]
+    rest = total / (items * places)
+    return near.squeeze(1).double() + rest, square / (items * places) - rest.square()
 
 
 def covariance(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "dim dim"]:
@@ -117,14 +155,23 @@ def _blocks(rows: Float[Tensor, "row dim"]) -> tuple[Tensor, ...]:
 
 
 def _near_mean(rows: Float[Tensor, "row dim"]) -> Float[Tensor, " dim"]:
-    """Return the mean of the first rows, which takes the offset out before single precision rounds it."""
-    first = _blocks(rows)[0].double().mean(dim=0)
-    return first.to(rows.dtype).double()
+    """Return about the mean of the first rows: the offset, to be taken out before sums are rounded."""
+    first = _blocks(rows)[0]
+    return (first.new_ones(len(first)) @ first / len(first)).double()
 
 
-def _shifted(rows: Float[Tensor, "row dim"], shift: Float[Tensor, " dim"]) -> Iterator[Tensor]:
-    """Yield rows less the shift, block by block, always in the same memory."""
+def _shifted(
+    rows: Float[Tensor, "row dim"], shift: Float[Tensor, " dim"], *, work: Tensor | None = None
+) -> Iterator[Tensor]:
+    """Yield rows less the shift, block by block, always in the same memory: in `work`, where it fits."""
     blocks, near = _blocks(rows), shift.to(rows.dtype)
-    work = torch.empty_like(blocks[0])
+    place = _memory(blocks[0].numel(), like=rows, work=work).view(blocks[0].shape)
     for block in blocks:
-        yield torch.sub(block, near, out=work[: len(block)])
+        yield torch.sub(block, near, out=place[: len(block)])
+
+
+def _memory(count: int, *, like: Tensor, work: Tensor | None) -> Float[Tensor, " count"]:
+    """Return memory for `count` elements of the type of `like`: the given, where it fits."""
+    if work is None or (work.dtype, work.device) != (like.dtype, like.device) or work.numel() < count:
+        return torch.empty(count, dtype=like.dtype, device=like.device)
+    return work[:count]

@@ -103,6 +103,11 @@ class Backlog:
         """Whether nothing waits."""
         return not self._orders
 
+    @property
+    def is_pressing(self) -> bool:
+        """Whether the queue is filling up, so that the caller may soon have to wait or to drop rows."""
+        return self._bytes > self._limit // 4
+
     def written(self, batch: Batch) -> None:
         """Give back the room of rows that the thread has taken over."""
         with self._lock:

@@ -13,6 +13,7 @@ from mechlab.recording.batch import Batch
 from mechlab.recording.manifest import Committed, append_segment
 from mechlab.recording.segment import Segment, writing
 
+PAUSE_SECONDS = 5e-5  # in which the recorded loop, if it waits for the interpreter, gets it
 HELD_BYTES = 32 * 1024**2  # small rows gathered in memory before a commit comes early
 
 
@@ -82,10 +83,12 @@ class Commits:
             self._flush = order
             self._commit()
             order.done.set()
+            self._flush = None
             return not order.is_last
         if isinstance(order, Batch):
             self._opened(order.born).add(order)
             self._backlog.written(order)
+            self._pause()
         elif isinstance(order, list):
             self._opened(time.monotonic()).add_items(order)
         if self._segment is not None and (self._is_due() or self._segment.held > HELD_BYTES):
@@ -101,6 +104,15 @@ class Commits:
         is_late = now >= self._oldest + self._due_seconds
         return is_late and (self._backlog.is_empty or now >= self._began + self._due_seconds)
 
+    def _pause(self) -> None:
+        """Let the caller have the interpreter, unless it waits for this thread.
+
+        A thread keeps the interpreter for 5 ms when another asks for it, so that a commit of a hundred keys
+        would hold the recorded loop back for as long as it takes.
+        """
+        if self._flush is None and not self._backlog.is_pressing:
+            time.sleep(PAUSE_SECONDS)
+
     def _opened(self, born: float) -> Segment:
         if self._segment is None:
             self._segment = Segment(self._folder, rank=self._rank, number=self._number, run_id=self._run_id)
@@ -110,7 +122,7 @@ class Commits:
     def _commit(self) -> None:
         if self._segment is None:
             return
-        contents, size, digest = self._segment.commit()
+        contents, size, digest = self._segment.commit(pause=self._pause)
         self._segment = None
         self.rows += sum(contents.rows.values())
         self.longest_seconds = max(self.longest_seconds, time.monotonic() - self._oldest)

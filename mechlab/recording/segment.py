@@ -5,7 +5,7 @@ Committed means: closed, fsynced, renamed, and the folder fsynced. Source: docs/
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -123,10 +123,15 @@ class Segment:
         """Take rows of the item table."""
         self._items.extend(items)
 
-    def commit(self) -> tuple[Contents, int, str]:
-        """Write the rest, close, fsync, rename; return contents, size in bytes and SHA-256."""
+    def commit(self, *, pause: Callable[[], None] | None = None) -> tuple[Contents, int, str]:
+        """Write the rest, close, fsync, rename; return contents, size in bytes and SHA-256.
+
+        `pause` is called after each key.
+        """
         for rows in self._keys.values():
             rows.finish()
+            if pause is not None:
+                pause()
         write_items(self._file, self._items)
         steps = [rows.steps for rows in self._keys.values() if rows.steps is not None]
         contents = Contents(

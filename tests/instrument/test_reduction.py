@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mechlab.errors import MechlabError
+from mechlab.instrument import reduction
 from mechlab.instrument.recorder import Recorder
 from mechlab.instrument.reduction import (
     PROBABILITIES,
@@ -201,3 +202,24 @@ def test_a_regular_expression_selects_whole_names(memory):
     ):
         with pytest.raises(MechlabError, match=sentence):
             Recorder(model, [{"site": pattern, "quantity": "activation"}], memory).__enter__()
+
+
+@pytest.mark.parametrize("offset", [0.0, 300.0])
+@pytest.mark.parametrize("block", [64, 1024**2])
+@pytest.mark.parametrize("memory", [None, 5, 10_000])
+def test_moments_of_images_are_those_of_their_places(offset, block, memory, monkeypatch):
+    monkeypatch.setattr(reduction, "_BLOCK_BYTES", block)
+    images = torch.randn(5, 6, 9, 7) * torch.arange(1, 7).view(6, 1, 1) + offset
+    work = None if memory is None else torch.empty(memory)
+    axes = ("item", "channel", "height", "width")
+    mean, variance = (part.values for part in reduced(images, axes, "moments", work=work))
+    exact = images.double().movedim(1, -1).reshape(-1, 6)
+    np.testing.assert_allclose(mean, exact.mean(dim=0), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(variance, exact.var(dim=0, correction=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_memory_that_is_lent_changes_no_bit(dtype):
+    x = rows(count=700).to(dtype)
+    for given, own in zip(moments(x, work=torch.full((2**18,), torch.nan)), moments(x), strict=True):
+        assert torch.equal(given, own)

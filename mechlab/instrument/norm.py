@@ -1,0 +1,36 @@
+"""Euclidean norms of large tensors, quick and good to the last digits of single precision.
+
+torch's norm in single precision is off by 1e-3 for a large tensor on CPU, and in double precision four times
+as slow as it could be. Pieces of 64 elements are summed in single precision, and their norms in
+double. Source: numerics notes, "CKA and SVD", pitfall b.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_PIECE = 64  # elements: their squares add up in single precision without loss
+_SMALL = 2**14  # elements: up to here double precision is quick enough
+_LOW, _HIGH = 1e-12, 1e12  # where no square that matters leaves the range of single precision
+
+
+def norm(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Return the Euclidean norm over all elements as float64, within 1e-7 of the exact one."""
+    flat = values.detach().reshape(-1)
+    whole = flat.numel() // _PIECE * _PIECE
+    if flat.dtype == torch.float32 and whole > _SMALL:
+        pieces = torch.linalg.vector_norm(flat[:whole].view(-1, _PIECE), dim=1).double()
+        found: Tensor = torch.linalg.vector_norm(torch.cat([pieces, flat[whole:].double()]))
+        if _LOW < float(found) < _HIGH:
+            return found
+    exact: Tensor = torch.linalg.vector_norm(flat, dtype=torch.float64)
+    return exact
+
+
+def norm_along(values: Float[Tensor, "*shape"], axis: int) -> Float[Tensor, "*rest"]:
+    """Return the Euclidean norm over one axis, in the precision of the values (float32 at least)."""
+    wide = values if values.dtype == torch.float64 else values.float()
+    if axis == values.ndim - 1:
+        along: Tensor = torch.linalg.vector_norm(wide, dim=axis)
+        return along
+    return wide.square().sum(dim=axis).sqrt_()  # along an axis that is not the last, ten times as quick
