@@ -260,3 +260,13 @@ def test_fused_products_teach_what_products_apart_teach(kind, task, x):
         torch.testing.assert_close(
             found[1][name], gradient, rtol=1e-7, atol=1e-9, msg=lambda text, n=name: f"{n}: {text}"
         )
+
+
+def test_the_target_at_a_noised_input_is_minus_the_noise_over_sigma(x):
+    def normal(at):
+        return -0.5 * at.square().sum(dim=(1, 2, 3))
+
+    noise = noise_for(MoLEFlowConfig(dsm="full"), x, task=0, moment=moment(), seed=0)
+    found = matching_loss(MoLEFlowConfig(dsm="full"), normal, x, noise=noise)
+    away = -(x + noise.sigma * noise.unit) + noise.unit / noise.sigma
+    assert found.item() == pytest.approx(away.square().sum(dim=-1).mean().item(), rel=1e-9)
