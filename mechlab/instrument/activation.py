@@ -36,7 +36,9 @@ class ActivationTap:
         self.axes: dict[tuple[str, int], tuple[str, ...]] = {}  # of a site's tensor, by its dimensions
         self.fired: set[str] = set()
         self.active = False
+        self.waiting: list[tuple[Site, Reduced]] = []  # summaries of the step under way
         self.removals = hook_outputs(target.model, self.sites, target.sink.timed(self.take))
+        self._end = target.sink.timed(self.write)
 
     def key(self, site: Site, part: str | None) -> str:
         """Return the key under which (a part of) a site is written."""
@@ -64,13 +66,17 @@ class ActivationTap:
             self._put_summary(site, values, axes)
 
     def _put_summary(self, site: Site, values: Tensor, axes: tuple[str, ...]) -> None:
-        """Write one row for the batch in a training step; elsewhere one row an image; nothing of no image."""
+        """Write one row for the batch in a training step; elsewhere one row an image; nothing of no image.
+
+        The row of a step waits for its end: between the model's products every call is a slow one.
+        """
         if not values.numel():  # a rank without a share of the batch
             return
         reduction = str(self.target.entry.reduction)
         if self.target.sink.per_parameter_axis == "step":
             for part in reduced(values, axes, reduction, work=self.target.sink.work):
-                self._put(site, part._replace(values=part.values[None], axes=("step", *part.axes)))
+                row = part._replace(values=part.values[None], axes=("step", *part.axes))
+                self.waiting.append((site, row))
             return
         by_image = [list(reduced(values[at : at + 1], axes, reduction)) for at in range(len(values))]
         for parts in zip(*by_image, strict=True):
@@ -92,12 +98,21 @@ class ActivationTap:
         )
         self.fired.add(key)
 
+    def write(self) -> None:
+        """Write the summaries of the step under way."""
+        for site, row in self.waiting:
+            self._put(site, row)
+        self.waiting.clear()
+
     def begin(self) -> None:
         """Switch on."""
         self.active = True
+        self.waiting.clear()
 
     def end(self) -> None:
-        """Switch off."""
+        """Write and switch off."""
+        if self.active and self.waiting:
+            self._end()
         self.active = False
 
     def remove(self) -> None:

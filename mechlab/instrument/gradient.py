@@ -17,7 +17,7 @@ from mechlab.instrument.sink import Room
 from mechlab.instrument.sites import trained_parameters
 from mechlab.instrument.tap import Target, parameter_key, remove_all
 
-_SMALL = 2**16  # elements: up to here a copy in the hook and the rest later is quicker than all of it there
+_SMALL = 2**18  # elements: up to here a copy in the hook and the rest later is quicker than all of it there
 
 
 class GradientTap:

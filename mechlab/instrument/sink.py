@@ -144,8 +144,13 @@ class Sink:
 
         In fp16 that, and what `is_scaled`, has a power of two and counts of what fp16 could not hold.
         """
+        is_halved = (of_loss or is_scaled) and dtype == "float16"
+        if values.numel() * DTYPES[dtype].itemsize < LENT_BYTES and not is_halved:  # copied by the store
+            small = values.detach().to(device="cpu", dtype=DTYPES[dtype]).numpy()
+            self.append(key, small, axes=axes, unit=unit, of_loss=of_loss, attributes=attributes)
+            return
         room = self.room(values.shape, dtype)
-        if (of_loss or is_scaled) and dtype == "float16":
+        if is_halved:
             half = halved(values.cpu(), into=room.tensor, work=self.work)
             self.give(key, room, axes=axes, unit=unit, of_loss=of_loss, half=half, attributes=attributes)
             return
