@@ -21,7 +21,18 @@ def example(verb):
     return shlex.split(re.search(rf"Example:\s+(mechlab {verb}.*)", text).group(1))[1:]
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in {"train", "demo"}])
+# The example of patchcore runs in tests/patchcore, where there is a run of it.
+SLOW = {"sweep"}  # trains a whole study
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        pytest.param(verb, marks=[pytest.mark.slow] * (verb in SLOW))
+        for verb in VERBS
+        if verb not in {"train", "demo", "patchcore"}
+    ],
+)
 def test_the_example_on_the_page_runs(verb, mechlab, small_run, other_run, small_study, pictures):
     recording = next(path for path in small_run.recordings() if path.is_dir())
     names = {
@@ -29,9 +40,11 @@ def test_the_example_on_the_page_runs(verb, mechlab, small_run, other_run, small
         "runs/moleflow-0a1b2c3d4e5f": small_run.path,
         "runs/moleflow-5f4e3d2c1b0a": other_run.path,
         "studies/shortcut-0a1b2c3d4e5f/result.json": small_study / "result.json",
+        "my-data": pictures,
         "my-images": pictures / "bolt" / "test",
     }
-    status, out, err = mechlab(*[names.get(word, word) for word in example(verb)])
+    words = [names.get(word, word) for word in example(verb)]
+    status, out, err = mechlab(*(words if verb != "data" else words[:3]))  # these are no pictures of mvtec
     assert status == 0, err
     assert out
 

@@ -64,4 +64,4 @@ def test_scores_lie_on_the_image_and_not_on_what_was_turned(x):
     # This flow knows no place: turned there and back, each patch has its own score again.
     torch.testing.assert_close(system.patch_scores(x, task=0), before, rtol=1e-3, atol=1e-3)
     terms = system.loss(x, task=0).terms
-    assert float(terms["turn"]) == pytest.approx(0.01 * (math.pi / 2) ** 2)
+    assert float(terms["turn"].detach()) == pytest.approx(0.01 * (math.pi / 2) ** 2)
