@@ -14,6 +14,7 @@ from mechlab.recording.manifest import Committed, append_segment
 from mechlab.recording.segment import Segment, writing
 
 PAUSE_SECONDS = 5e-5  # in which the recorded loop, if it waits for the interpreter, gets it
+PAUSE_EVERY = 2e-4  # seconds of work between two pauses: each costs the loop a change of threads
 HELD_BYTES = 32 * 1024**2  # small rows gathered in memory before a commit comes early
 
 
@@ -43,6 +44,7 @@ class Commits:
         self._due_seconds = due_seconds
         self._segment: Segment | None = None
         self._oldest = self._began = 0.0  # monotonic seconds: the segment's first row, the segment
+        self._paused = 0.0  # monotonic seconds: when the last pause ended
         self._flush: Flush | None = None
         self._thread = threading.Thread(target=self._run, name=f"mechlab-recording-{rank}", daemon=True)
 
@@ -110,8 +112,10 @@ class Commits:
         A thread keeps the interpreter for 5 ms when another asks for it, so that a commit of a hundred keys
         would hold the recorded loop back for as long as it takes.
         """
-        if self._flush is None and not self._backlog.is_pressing:
+        now = time.monotonic()
+        if now - self._paused >= PAUSE_EVERY and self._flush is None and not self._backlog.is_pressing:
             time.sleep(PAUSE_SECONDS)
+            self._paused = time.monotonic()
 
     def _opened(self, born: float) -> Segment:
         if self._segment is None:

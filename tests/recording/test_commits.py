@@ -19,6 +19,7 @@ def pauses(monkeypatch):
     """Return the list that grows by each pause of the thread."""
     taken: list[float] = []
     monkeypatch.setattr(commits, "time", SimpleNamespace(sleep=taken.append, monotonic=time.monotonic))
+    monkeypatch.setattr(commits, "PAUSE_EVERY", 0.0)
     return taken
 
 
@@ -51,6 +52,14 @@ def test_a_caller_that_waits_for_a_commit_is_not_paused_for(tmp_path, pauses):
         append(writer)
         writer.commit()
         assert len(pauses) == 2 * len(KEYS), "the first flush is over"
+
+
+def test_little_work_is_not_interrupted(tmp_path, pauses, monkeypatch):
+    monkeypatch.setattr(commits, "PAUSE_EVERY", 1e9)
+    with Writer.create(tmp_path, attributes={}, flush_seconds=0.4) as writer:
+        append(writer)
+        until(lambda: writer.position == 1)
+    assert pauses == []
 
 
 def test_a_queue_that_fills_up_is_emptied_without_a_pause(tmp_path, pauses, monkeypatch):
