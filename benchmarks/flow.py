@@ -8,6 +8,7 @@ the public code has them (facts 1.2): LoRA 64 on every Linear, context 5, featur
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,12 +52,12 @@ def cost(
             yield ratio(label, found, against=against, target=wanted)
     yield Measurement(
         name=f"flow-{name}-loss",
-        value=max(differences),
+        value=float(np.max(differences)),  # a loss that is not a number is none that agrees
         unit="ratio",
         against="the loss of FrEIA's blocks: largest relative difference",
         target=SAME,
         n=len(differences),
-        interval=(0.0, max(differences)),
+        interval=(0.0, float(np.max(differences))),
     )
 
 

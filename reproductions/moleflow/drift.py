@@ -5,7 +5,8 @@ Source: notes 004 L1179 (projection), L1492 (V3), L1690 and L1876 (V4, V4.1), L4
 """
 
 from mechlab.systems import Preset
-from reproductions.moleflow.sizes import MAIN, published_inputs
+from reproductions.moleflow.sizes import MAIN
+from reproductions.moleflow.sizes import notes_preset as _preset
 
 # V4.1: what tasks share trains with the first one alone
 SEPARATED = {
@@ -24,17 +25,6 @@ SEPARATED = {
 SHARED_CONTEXT = SEPARATED | {"context_trains": "every-task"}  # V4
 SHARED_MIXER = SHARED_CONTEXT | {"mixer_trains": "every-task"}  # V3, without its projection
 MATCHED = MAIN | {"dia_blocks": 0, "dsm": "sliced"}
-
-
-def _preset(name: str, row: str, summary: str, source: str, parts: dict[str, object]) -> Preset:
-    return Preset(
-        name=name,
-        id=row,
-        summary=summary,
-        source=f"notes 004 {source}",
-        parts=parts,
-        inputs=published_inputs(),
-    )
 
 
 DRIFT: tuple[Preset, ...] = (

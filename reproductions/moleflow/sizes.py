@@ -3,6 +3,8 @@
 Source: notes 004 L6162, MoLE-Flow facts 1.2 and 2.
 """
 
+from mechlab.systems import Preset
+
 MAIN = {
     "position": "sine",
     "adapter": "whitening",
@@ -26,3 +28,18 @@ MAIN = {
 def published_inputs() -> dict[str, object]:
     """Return what the published sizes see: 768 channels."""
     return {"dim": 768}
+
+
+def notes_preset(
+    name: str, row: str, summary: str, source: str, parts: dict[str, object], *, allow: tuple[str, ...] = ()
+) -> Preset:
+    """Return a preset of the notes at the published input sizes; `row` is that of the inventory."""
+    return Preset(
+        name=name,
+        id=row,
+        summary=summary,
+        source=f"notes 004 {source}",
+        parts=parts,
+        inputs=published_inputs(),
+        allow=allow,
+    )

@@ -6,6 +6,7 @@ version does not name is as in `config.py`.
 
 from mechlab.systems import Preset
 from reproductions.moleflow.sizes import MAIN, published_inputs
+from reproductions.moleflow.sizes import notes_preset as _preset
 
 # A flow over features with a sine position and the mean NLL: what all versions before the third series share.
 _EARLY = {
@@ -42,20 +43,6 @@ PUBLISHED = MAIN | {
     "last_batch": "drop",
 }
 BASELINE_8_1 = _EARLY | {"adapter": "none", "lora_rank": 64}  # none of what the fifth series added
-
-
-def _preset(
-    name: str, row: str, summary: str, source: str, parts: dict[str, object], *, allow: tuple[str, ...] = ()
-) -> Preset:
-    return Preset(
-        name=name,
-        id=row,
-        summary=summary,
-        source=f"notes 004 {source}",
-        parts=parts,
-        inputs=published_inputs(),
-        allow=allow,
-    )
 
 
 VERSIONS: tuple[Preset, ...] = (

@@ -61,4 +61,8 @@ def test_an_allowance_that_lets_nothing_pass_is_refused(name, sentence):
 
 
 def test_an_allowance_that_was_needed_passes():
-    refuse_idle(("large", "top_k"), ("top_k", "large"), combinations=(LARGE,), keys=())
+    needed = ("top_k", "large")
+    refuse_idle(("large", "top_k"), needed, combinations=(LARGE,), keys=())
+    for name in needed:  # and each is asked for
+        with pytest.raises(MechlabError, match=rf"--allow {name} was given|no combination .* '{name}'"):
+            refuse_idle(("large", "top_k"), tuple(set(needed) - {name}), combinations=(LARGE,), keys=())

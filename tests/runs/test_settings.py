@@ -23,7 +23,10 @@ def test_idle_keys_are_those_whose_need_is_not_met(parts, idle):
 
 
 def test_a_key_that_is_read_is_not_refused():
-    refuse_unused({"kernel": 3, "blocks": 2}, parts={"mixer": "full", "rank": 0}, needs=NEEDS)
+    given = {"kernel": 3, "blocks": 2}
+    refuse_unused(given, parts={"mixer": "full", "rank": 0}, needs=NEEDS)
+    with pytest.raises(MechlabError, match="'kernel' was given"):  # the same words beside another mixer
+        refuse_unused(given, parts={"mixer": "none", "rank": 0}, needs=NEEDS)
 
 
 @pytest.mark.parametrize(
