@@ -119,6 +119,26 @@ def find_parameters(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
     return found
 
 
+def find_stored(model: nn.Module, pattern: str) -> dict[str, Tensor]:
+    """Return name -> parameter as `find_parameters`, or where there is none, buffers that a pattern names.
+
+    Buffers are those of a checkpoint that hold real numbers, e.g. running means or a memory of features.
+    """
+    stored = model.state_dict(keep_vars=True)
+    buffers = {name: stored[name] for name, _ in model.named_buffers() if name in stored}
+    found = {
+        name: buffer
+        for name, buffer in buffers.items()
+        if buffer.is_floating_point() and buffer.numel() and selects(pattern, name)
+    }
+    try:
+        return dict(find_parameters(model, pattern))
+    except MechlabError:
+        if not found:
+            raise
+        return found
+
+
 def trained_parameters(model: nn.Module, pattern: str) -> dict[str, nn.Parameter]:
     """Return name -> parameter of the trainable ones that a pattern selects; none is a MechlabError."""
     found = find_parameters(model, pattern)

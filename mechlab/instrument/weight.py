@@ -1,14 +1,15 @@
 """Weights: parameters as they are when a step or a training stage has ended, and their changes.
 
-The reference of a change is what the caller hands over, or the parameters when recording began. Reduction
-"norm" is the Euclidean norm over all elements, in float64.
+A pattern that selects no parameter may name buffers of the checkpoint, such as running means. The reference
+of a change is what the caller hands over, or the parameters when recording began. Reduction "norm" is the
+Euclidean norm over all elements, in float64.
 """
 
 from torch import Tensor
 
 from mechlab.errors import MechlabError
 from mechlab.instrument.parameter_values import ParameterWriter
-from mechlab.instrument.sites import find_parameters
+from mechlab.instrument.sites import find_stored
 from mechlab.instrument.tap import Target
 
 
@@ -18,7 +19,7 @@ class WeightTap:
     def __init__(self, target: Target) -> None:
         """Choose the parameters; a MechlabError if there are none, or the reference has other shapes."""
         self.target = target
-        self.parameters = find_parameters(target.model, target.entry.site)
+        self.parameters = find_stored(target.model, target.entry.site)
         self.writer = ParameterWriter(target)
         self.keys = self.writer.keys(self.parameters)
         self.fired: set[str] = set()

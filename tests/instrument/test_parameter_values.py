@@ -6,6 +6,7 @@ from torch import nn
 
 import mechlab
 from mechlab import recording
+from mechlab.errors import MechlabError
 from mechlab.instrument.parameter_values import raised
 from mechlab.instrument.recorder import Recorder
 
@@ -66,3 +67,24 @@ def test_norms_are_in_double_precision_whatever_the_plan_says(memory):
         (model(torch.ones(1, 3)).sum() * 1e-9).backward()
     expected = model.weight.grad.double().norm().item()
     assert memory.values("gradient_norm/weight").tolist() == pytest.approx([expected], rel=1e-12)
+
+
+def test_a_named_buffer_is_recorded_where_no_parameter_has_the_name(tmp_path):
+    model = nn.BatchNorm1d(3)
+    plan = [{"site": "running_mean", "quantity": "weight"}, {"site": "*", "quantity": "weight"}]
+    with mechlab.record(model, plan[:1], tmp_path / "r"):
+        model(torch.arange(12.0).view(4, 3))
+    with recording.open(tmp_path / "r") as found:
+        assert found["weight/running_mean"][0].tolist() == pytest.approx([0.45, 0.55, 0.65])
+    with mechlab.record(model, plan[1:], tmp_path / "s"):
+        model(torch.ones(4, 3))
+    with recording.open(tmp_path / "s") as found:
+        assert set(found) == {"weight/weight", "weight/bias"}, "a pattern of parameters is theirs alone"
+
+
+def test_whole_numbers_and_what_no_checkpoint_holds_are_no_weights(tmp_path):
+    model = nn.BatchNorm1d(3)
+    model.register_buffer("passing", torch.ones(2), persistent=False)
+    for name in ("num_batches_tracked", "passing"):
+        with pytest.raises(MechlabError, match=f"no parameter .*'{name}'"):
+            Recorder(model, [{"site": name, "quantity": "weight"}], None).__enter__()
