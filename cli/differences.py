@@ -23,6 +23,11 @@ def _runs(found: dict[str, Any]) -> None:
         ("spec key", "first", "second"),
         [[row["key"], str(row["first"]), str(row["second"])] for row in found["spec"]],
     )
+    if found["aspects"]:
+        emit_table(
+            ("aspect", "first", "second"),
+            [[row["aspect"], row["first"], row["second"]] for row in found["aspects"]],
+        )
     for name in ("declared", "observed"):
         click.echo(
             f"{name}: {len(found[name])} parameters differ"

@@ -1,13 +1,19 @@
-"""Two runs side by side: spec, declared and observed parameters, trajectory, parameter count, metrics."""
+"""Two runs side by side: spec, aspects, declared and observed parameters, trajectory, metrics.
 
+Aspects are what a system says of itself in words (`ASPECTS` of its catalog: parts -> name -> words), so that
+the differences which a document lists can be read off two runs.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from math import prod
 from typing import Any
 
-from mechlab import fingerprint
+from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
 from mechlab.fingerprint import StageFingerprint
 from mechlab.runs.folder import RunFolder
+from mechlab.runs.parts import complete
 
 
 def difference(first: RunFolder, second: RunFolder) -> dict[str, Any]:
@@ -27,6 +33,7 @@ def difference(first: RunFolder, second: RunFolder) -> dict[str, Any]:
         "first": first.name,
         "second": second.name,
         "spec": [{"key": key, "first": _value(first, key), "second": _value(second, key)} for key in keys],
+        "aspects": _aspects(first, second),
         "declared": _differing(_declared(one), _declared(two)),
         "observed": _differing(_observed(one), _observed(two)),
         "trajectory_equal": equal,
@@ -51,6 +58,22 @@ def _value(run: RunFolder, key: str) -> Any:  # noqa: ANN401 - a JSON value
             for item in document["features"]
         ]
     return run.parts().get(key.removeprefix("parts.")) if key.startswith("parts.") else document[key]
+
+
+def _aspects(first: RunFolder, second: RunFolder) -> list[dict[str, str | None]]:
+    """Return the aspects in which two runs differ; None where a system does not name one."""
+    one, two = (_aspects_of(run) for run in (first, second))
+    return [
+        {"aspect": name, "first": one.get(name), "second": two.get(name)}
+        for name in dict.fromkeys([*one, *two])
+        if one.get(name) != two.get(name)
+    ]
+
+
+def _aspects_of(run: RunFolder) -> Mapping[str, str]:
+    catalog = systems.catalogs().get(run.spec().system)
+    told: Callable[[Mapping[str, Any]], Mapping[str, str]] | None = getattr(catalog, "ASPECTS", None)
+    return {} if told is None else told(complete(run.spec()))
 
 
 def _declared(stages: tuple[StageFingerprint, ...]) -> dict[str, Any]:

@@ -59,6 +59,24 @@ def test_two_runs_keep_their_document(mechlab, small_run, other_run):
     assert {"spec", "declared", "observed", "trajectory_equal", "parameters", "metrics"} <= set(found)
 
 
+def test_what_systems_say_of_themselves_is_told_where_it_differs(mechlab, small_run, other_run, monkeypatch):
+    from reproductions.moleflow import catalog
+
+    kinds = {"base": "one", "router": "mahalanobis"}
+    monkeypatch.setattr(
+        catalog, "ASPECTS", lambda parts: kinds | {"rank": str(parts["lora_rank"])}, raising=False
+    )
+    assert json.loads(mechlab("diff", small_run.path, other_run.path, "--json")[1])["aspects"] == []
+    asked = iter([kinds, {"base": "many", "epochs": "two"}])
+    monkeypatch.setattr(catalog, "ASPECTS", lambda _: next(asked), raising=False)
+    rows = json.loads(mechlab("diff", small_run.path, other_run.path, "--json")[1])["aspects"]
+    assert rows == [
+        {"aspect": "base", "first": "one", "second": "many"},
+        {"aspect": "router", "first": "mahalanobis", "second": None},
+        {"aspect": "epochs", "first": None, "second": "two"},
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
