@@ -7,6 +7,10 @@ from typing import Any
 
 import click
 
+_OF_IMAGES = ("image_auroc", "trivial_image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro",
+              "routing_accuracy")  # fmt: skip
+_OF_WINDOWS = ("windows", "attack_windows", "f1_macro", "f1", "baseline_f1", "precision", "recall", "auroc",
+               "baseline_auroc", "ap", "fpr_at_recall")  # fmt: skip
 _DIAGNOSED = ("log_det_std", "log_prior_variance", "length_log_det_correlation")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
 quiet_option = click.option("--quiet", is_flag=True, help="Print no progress.")
@@ -97,9 +101,9 @@ def emit_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def emit_metrics(metrics: Mapping[str, Mapping[str, Any]], mean: Mapping[str, Any]) -> None:
-    """Print the metrics of a run, a trivial statistic's image AUROC beside the model's."""
-    columns = ("image_auroc", "trivial_image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro",
-               "routing_accuracy")  # fmt: skip
+    """Print the metrics of images or of windows; what a trivial statistic reaches stands beside."""
+    is_of_windows = bool(metrics) and all("blocks" in values for values in metrics.values())
+    columns = _OF_WINDOWS if is_of_windows else _OF_IMAGES
     rows = [[name, *[values.get(column) for column in columns]] for name, values in metrics.items()]
     emit_table(("class", *[column.replace("_", " ") for column in columns]),
                [*rows, ["mean", *[mean.get(column) for column in columns]]])  # fmt: skip

@@ -4,7 +4,7 @@ A catalog is a torch-free file that lists entries; the code behind an entry is i
 """
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
@@ -104,7 +104,7 @@ def catalogs() -> dict[str, ModuleType]:
         if module.ispkg and (Path(rooms.__path__[0]) / module.name / "catalog.py").exists()
     ]
     outside = [point.value for point in entry_points(group="mechlab.systems")]
-    for path in [*paths, *outside]:
+    for path in _further([*paths, *outside]):
         catalog = import_module(path)
         if not hasattr(catalog, "SYSTEM"):
             continue  # data sets and backbones list no system
@@ -113,6 +113,25 @@ def catalogs() -> dict[str, ModuleType]:
                 f"two systems are named '{catalog.SYSTEM.name}'; uninstall one of the packages."
             )
         found[catalog.SYSTEM.name] = catalog
+    return found
+
+
+def _further(paths: Iterable[str]) -> Iterator[str]:
+    """Give each path, or where a room holds several systems, the paths of their catalogs (its `CATALOGS`)."""
+    for path in paths:
+        yield from getattr(import_module(path), "CATALOGS", (path,))
+
+
+def session(system: str) -> ModuleType | None:
+    """Return what trains a system whose inputs are no images (`SESSION` of its catalog); else None.
+
+    Its `train(request, report=...)` and `outline(request)` are those of `mechlab.train`.
+    """
+    path: str | None = getattr(catalog(system), "SESSION", None)
+    if path is None:
+        return None
+    found = load(path)
+    assert isinstance(found, ModuleType)
     return found
 
 

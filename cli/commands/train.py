@@ -17,6 +17,7 @@ from cli.console import (
     reporter,
 )
 from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
+from cli.switches import switch_options, with_switches
 
 
 @click.command(name="train", cls=PlanCommand)
@@ -24,7 +25,12 @@ from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
 @click.option(
     "--preset", default="mini", show_default=True, help="List of parts; see 'mechlab list presets'."
 )
-@click.option("--data", default="embedded", show_default=True, help="Data set; see 'mechlab list datasets'.")
+@click.option(
+    "--data",
+    default="embedded",
+    show_default=True,
+    help="Data set; see 'mechlab list datasets'. Of CAN logs: any name.",
+)
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the images.")
 @click.option(
     "--tasks",
@@ -53,6 +59,7 @@ from cli.plan_options import PlanCommand, one_plan, plan_entries, plan_options
     "--threads", type=click.IntRange(1), help="Threads of torch; part of what makes runs bit-identical."
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the preset.")
+@switch_options
 @click.option(
     "--record", type=click.Path(path_type=Path),
     help="Recording plan (YAML) followed during training; or give its sites here.",
@@ -95,6 +102,7 @@ def command(
     Example:
         mechlab train moleflow --preset reduced --tasks gear --epochs 2
         mechlab train moleflow --tasks gear --site latent --quantity latent --every 10 --dtype float16
+        mechlab train gat --root logs/hcrl_sa --preset student --distill auto --temperature 4 --alpha 0.7
     """
     from mechlab.runs.words import request_of
     from mechlab.train.resolution import outline
@@ -104,7 +112,7 @@ def command(
     words["record"] = one_plan(words.pop("record"), plan_entries(words), option="--record")
     given = {name for name in words if source(name) is not ParameterSource.DEFAULT}
     given |= {"record"} if words["record"] else set()
-    request = request_of(words, config=config, given=given)
+    request = request_of(with_switches(words), config=config, given=given)
     found = outline(request) if dry_run else train(request, report=reporter(quiet))
     if as_json:
         emit_json(found)

@@ -138,9 +138,9 @@ class EpochLog:
         self.rows.commit()
 
 
-def told(row: Row, *, epochs: int) -> str:
-    """Return the row of an epoch as one line of progress."""
-    words = f"  task {row['task']} epoch {row['epoch'] + 1}/{epochs}: loss {row['loss']:.3f} nats a patch"
+def told(row: Row, *, epochs: int, unit: str = "nats a patch") -> str:
+    """Return the row of an epoch as one line of progress; `unit` is that of the loss."""
+    words = f"  task {row['task']} epoch {row['epoch'] + 1}/{epochs}: loss {row['loss']:.3f} {unit}"
     if row["phase"]:
         words += f", phase {row['phase']}"
     if "held_out_loss" in row:

@@ -93,7 +93,8 @@ def run_task(
         now = turn(stage, epoch)
         settle(stage, optimizer, phase=now.phase)
         drawn_items = batches(len(features), size=stage.batch_size, seed=seed, task=task, epoch=epoch,
-                              held_out=now.held_out, drops_last=stage.drops_last)  # fmt: skip
+                              held_out=now.held_out, drops_last=stage.drops_last,
+                              curriculum=stage.curriculum)  # fmt: skip
         for index, items in enumerate(drawn_items):
             fraction = now.rate(stage, index=index, steps=len(drawn_items))
             own = share(items, world)

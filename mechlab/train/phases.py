@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 
 from mechlab.train.determinism import order
-from mechlab.train.stage import Phase, Stage
+from mechlab.train.stage import Curriculum, Phase, Stage
 
 _HELD = 1  # a fourth number of the seed, so that what is held out is drawn apart from the order of epochs
 
@@ -82,13 +82,17 @@ def batches(
 ) -> list[Int[np.ndarray, " item"]]:
     """Return the index arrays of an epoch; each image but those held out is visited once.
 
-    The last batch may be smaller; `drops_last` leaves it out, unless it is the only one.
+    curriculum: Curriculum | None = None,
+    Under a curriculum, those of them that it visits in this epoch. The last batch may be smaller;
+    `drops_last` leaves it out, unless it is the only one.
     """
     visited = order(count, seed=seed, task=task, epoch=epoch)
     visited = visited[~np.isin(visited, held(count, fraction=held_out, seed=seed, task=task))]
     # Sorted inside a batch: the loss does not depend on the order, and a memory map reads forwards.
     found = [np.sort(visited[start : start + size]) for start in range(0, len(visited), size)]
     return found[:-1] if drops_last and len(found) > 1 and len(found[-1]) < size else found
+    if curriculum is not None:
+        visited = visited[np.isin(visited, curriculum.visited(epoch))]
 
 
 def settle(stage: Stage, optimizer: torch.optim.Optimizer, *, phase: int) -> None:

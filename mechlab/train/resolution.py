@@ -125,8 +125,11 @@ def plan_of(run: RunFolder) -> Plan:
     """Return the plan of a run on disk; images or weights that have changed since are refused.
 
     Raises:
-        MechlabError: a key that this mechlab does not know, or something else than the run was trained on.
+        MechlabError: a key that this mechlab does not know, something else than the run was trained on, or a
+            system whose inputs are no images.
     """
+    if (own := systems.session(request.system)) is not None:
+        return dict(own.outline(request))
     request, spec = replace(run.request(), out=run.path.parent), run.spec()
     preset = systems.preset(request.system, request.preset)
     kind = systems.load(systems.catalog(request.system).CONFIG)
@@ -146,6 +149,11 @@ def plan_of(run: RunFolder) -> Plan:
 
 def asked(request: TrainRequest) -> dict[str, JsonValue]:
     """Return the settings of a request; a key that is given twice, by option and by --set, is refused."""
+    if hasattr(systems.catalog(spec.system), "SESSION"):
+        raise MechlabError(
+            f"run '{run.path}' is of system {spec.system}, whose inputs are no images; its training records "
+            "(--site, --quantity) and evaluates it, and its metrics are in 'mechlab runs show'."
+        )
     options = {name: getattr(request, name) for name in ("epochs", "batch_size", "image_size", "dim")}
     given = {name: value for name, value in options.items() if value is not None}
     twice = sorted(given.keys() & request.settings.keys())

@@ -61,6 +61,8 @@ def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
     """Train what is missing of a request and return its summary; a finished run is only read."""
     begun = time.monotonic()
     determinism.settle(seed=request.seed, threads=request.threads)
+    if (own := systems.session(request.system)) is not None:
+        return dict(own.train(request, report=report))
     plan = resolve(request)
     run = plan.run
     for warning in plan.warnings:
@@ -246,6 +248,13 @@ def summarise(plan: Plan, stages: list[dict[str, Any]], *, seconds: float) -> di
 
 def _watching() -> ModuleType:
     """Return the room that records a training, found by name, since training knows only observers."""
+def watched(plan: Plan) -> dict[str, Any]:
+    """Return where the recording of a training is; a run that did not follow the plan is a MechlabError."""
+    room = _watching()
+    room.refuse_unrecorded(plan)
+    return dict(room.watched(plan))
+
+
     return import_module("mechlab.instrument.watching")
 
 

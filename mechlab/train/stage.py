@@ -44,6 +44,15 @@ class UpdateRule(Protocol):
         ...
 
 
+@runtime_checkable
+class Curriculum(Protocol):
+    """Which of a task's items an epoch visits, instead of all."""
+
+    def visited(self, epoch: int) -> Int[np.ndarray, " item"]:
+        """Return their indices, each once, for an epoch of the task from 0; at least one."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One task's training: which parameters move, how fast, for how long.
@@ -67,6 +76,8 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Refuse phases that do not add up to the stage."""
+    curriculum: Curriculum | None = None  # None: every epoch visits every item that it does not hold out
+    unit: str = "nats a patch"  # of the loss, as the progress of an epoch tells it
         if self.phases and sum(phase.epochs for phase in self.phases) != self.epochs:
             raise ValueError(f"phases of {[phase.epochs for phase in self.phases]} epochs in {self.epochs}")
 

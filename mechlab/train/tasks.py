@@ -138,7 +138,7 @@ class TaskTraining:
                 row = self.epochs.end_epoch(
                     task, progress, self._readings(features[: stage.batch_size], task)
                 )
-                self.report(told(row, epochs=stage.epochs))
+                self.report(told(row, epochs=stage.epochs, unit=stage.unit))
             is_due = progress.epoch < stage.epochs and time.monotonic() - saved > EVERY_SECONDS
             if first_says(self.world, is_due):
                 self._save(self.inside, self._position(task, progress), optimizer)

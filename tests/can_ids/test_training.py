@@ -1,0 +1,240 @@
+"""`mechlab train vgae` and `gat` on a folder of logs: teachers, students, refusals, resume, recording."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from cli.main import mechlab as command_line
+from mechlab import recording
+from mechlab.errors import MechlabError
+from mechlab.runs.folder import RunFolder
+
+TINY = {
+    "vgae": [
+        "--set",
+        "hidden=[8,8,3]",
+        "--set",
+        "heads=2",
+        "--set",
+        "decoder_heads=2",
+        "--set",
+        "embedding=3",
+    ],
+    "gat": ["--set", "hidden=4", "--set", "heads=2", "--set", "embedding=3"],
+    "fusion": ["--set", "width=8", "--set", "size=teacher"],
+}
+COMMON = ["--epochs", "2", "--batch-size", "16", "--threads", "1", "--set", "false_positives=0.2"]
+
+
+def run_command(*words):
+    found = CliRunner().invoke(command_line, [str(word) for word in words])
+    if isinstance(found.exception, MechlabError):
+        raise found.exception
+    assert found.exit_code == 0, found.output
+    return found
+
+
+class Bench:
+    """Trains in a folder of runs."""
+
+    def __init__(self, root, place):
+        self.root, self.place, self.out = root, place, place / "runs"
+
+    def words(self, system, *words):
+        return ["train", system, "--root", self.root, "--out", self.out, "--cache", self.place / "cache",
+                *COMMON, *TINY[system], *words]  # fmt: skip
+
+    def train(self, system, *words):
+        found = run_command(*self.words(system, "--json", *words))
+        return json.loads(found.stdout)
+
+    def run(self, summary):
+        return RunFolder.open(self.out / summary["run"])
+
+
+@pytest.fixture(scope="module")
+def bench(can_folder, tmp_path_factory):
+    return Bench(can_folder, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def vgae(bench):
+    return bench.train("vgae", "--preset", "teacher")
+
+
+@pytest.fixture(scope="module")
+def gat(bench, vgae):
+    return bench.train("gat", "--preset", "teacher")
+
+
+def test_a_teacher_is_trained_judged_and_put_in_its_place(bench, vgae):
+    assert vgae["place"] == "automotive/car/unsupervised/vgae/teacher/no-kd/autoencoder"
+    assert (bench.out / vgae["place"] / vgae["run"]).resolve() == bench.run(vgae).path.resolve()
+    row = vgae["metrics"]["test_01_known_vehicle_known_attack"]
+    assert 0 <= row["auroc"] <= 1 and 0 <= row["baseline_auroc"] <= 1
+    assert {"test_01_known_vehicle_known_attack/dos", "test_01_known_vehicle_known_attack/fuzzing"} <= set(
+        vgae["metrics"]
+    )
+    again = bench.train("vgae", "--preset", "teacher")
+    assert again == vgae
+
+
+def test_a_student_learns_from_the_teacher_at_its_place(bench, gat):
+    found = bench.train(
+        "gat", "--preset", "student", "--distill", "auto", "--temperature", "4", "--alpha", "0.7"
+    )
+    assert found["teacher"] == gat["run"]
+    assert found["place"] == "automotive/car/supervised/gat/student/with-kd/curriculum"
+    rows = bench.run(found).log()
+    assert {"kd_loss", "train_loss", "task_loss"} <= rows[0].keys()
+    assert rows[0]["train_loss"] == rows[0]["loss"]
+    alone = bench.train("gat", "--preset", "student")
+    assert alone["trajectory"] != found["trajectory"] and alone["teacher"] is None
+
+
+def test_a_vgae_student_logs_both_signals(bench, vgae):
+    found = bench.train("vgae", "--preset", "student", "--distill", vgae["run"], "--set", "hidden=[8,8,2]")
+    assert {"kd_loss", "kd_latent_loss", "kd_recon_loss", "train_loss"} <= bench.run(found).log()[0].keys()
+    prints = json.loads((bench.run(found).path / "fingerprint.json").read_text())["stages"][0]
+    assert prints["moved"]["projection.weight"]
+    assert not any(moved for name, moved in prints["moved"].items() if name.startswith("teacher."))
+
+
+def test_scores_and_the_summary_hold_no_teacher(bench, vgae, tmp_path):
+    elsewhere = Bench(bench.root, tmp_path)
+    shutil.copytree(bench.out, elsewhere.out, symlinks=True)
+    found = elsewhere.train("vgae", "--preset", "student", "--distill", "auto")
+    shutil.rmtree(elsewhere.run(vgae).path)
+    from reproductions.can_ids.models import trained
+
+    model = trained(elsewhere.run(found)).model
+    assert sum(parameter.numel() for parameter in model.parameters()) == found["parameters"]
+
+
+@pytest.mark.parametrize("killed_at", ["epoch", "evaluation"])
+def test_an_interrupted_training_ends_like_one_that_was_not(bench, gat, tmp_path, monkeypatch, killed_at):
+    from mechlab.train import tasks
+    from reproductions.can_ids import detector_work
+
+    other = Bench(bench.root, tmp_path)
+    monkeypatch.setattr(tasks, "EVERY_SECONDS", 0.0)
+    shutil.copytree(bench.out, other.out, symlinks=True)
+    shutil.rmtree(other.run(gat).path)
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        target = (tasks, "run_task") if killed_at == "epoch" else (detector_work, "evaluate")
+        broken.setattr(*target, stop_after_one_epoch(tasks.run_task) if killed_at == "epoch" else stop)
+        words = [str(word) for word in other.words("gat", "--preset", "teacher")]
+        assert CliRunner().invoke(command_line, words).exit_code != 0
+    assert not other.run(gat).is_finished
+    again = other.train("gat", "--preset", "teacher")
+    assert again["trajectory"] == gat["trajectory"]
+    assert again["metrics"] == gat["metrics"]
+    assert other.run(gat).log() == bench.run(gat).log()
+
+
+def stop_after_one_epoch(run_task):
+    def run(*positional, after_epoch, **named):
+        def stopping(progress):
+            after_epoch(progress)
+            raise KeyboardInterrupt
+
+        return run_task(*positional, after_epoch=stopping, **named)
+
+    return run
+
+
+def test_a_training_is_recorded_window_by_window(bench, gat):
+    plan = []
+    for site, quantity in (
+        ("level.0", "activation"),
+        ("teacher.pooled", "activation"),
+        ("model.read.*", "gradient"),
+    ):
+        plan += ["--site", site, "--quantity", quantity]
+    found = bench.train("gat", "--preset", "student", "--mode", "normal", "--distill", "auto", *plan)
+    plain = bench.train("gat", "--preset", "student", "--mode", "normal", "--distill", "auto")
+    assert plain["trajectory"] == found["trajectory"]
+    with recording.open(found["recording"]["path"]) as opened:
+        seen = opened["activation/level.0"]
+        windows = len(bench.run(found).log()) and seen.shape[0]
+        assert seen.axes == ("item", "dim") and windows % 2 == 0
+        assert opened["activation/teacher.pooled"].shape[0] == windows
+        assert np.abs(opened["gradient/model.read.0"].read()).max() > 0
+
+
+def test_the_former_mode_is_told_and_taken_for_the_switch(bench, gat):
+    found = run_command(
+        *bench.words("gat", "--preset", "student", "--mode", "knowledge_distillation", "--dry-run")
+    )
+    assert "is deprecated" in found.output and "--distill auto" in found.output
+    assert gat["run"]
+
+
+@pytest.mark.parametrize(
+    ("system", "words", "told"),
+    [
+        ("vgae", ["--mode", "curriculum"], "vgae was asked for in mode 'curriculum'"),
+        ("gat", ["--alpha", "0.5"], "'alpha' was given, but nothing reads it without a teacher"),
+        ("vgae", ["--temperature", "2"], "no setting named 'temperature'"),
+        ("gat", ["--mode", "normal", "--set", "difficulty=auto"], "'difficulty' was given, but nothing"),
+        ("gat", ["--distill", "gat-nothing"], "no run in .* named 'gat-nothing'"),
+        ("gat", ["--distill", "auto", "--data", "other"], "no finished run is there"),
+        ("gat", ["--mode", "normal", "--set", "mode=curriculum"], "'mode' is given as an option"),
+        ("fusion", ["--distill", "auto"], "fusion was given --distill, and has no teacher"),
+        ("fusion", ["--set", "target_every=5"], "'target_every' was given, but nothing reads it"),
+        ("fusion", ["--data", "other"], "a vgae for the fusion was looked for at .*other/"),
+        ("gat", ["--tasks", "bottle"], "--tasks was given, and gat reads windows of CAN messages"),
+        ("gat", ["--set", "router=oracle"], "'router' was given, which is a setting of images"),
+        ("gat", ["--set", "conv=gatv3"], "gat key 'conv' = 'gatv3' is not allowed"),
+        ("gat", ["--devices", "2"], "--devices 2 was given"),
+        ("vgae", ["--distill", "auto", "--set", "latent_weight=0", "--set", "reconstruction_weight=0"],
+         "the teacher would say nothing"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_sentence(bench, gat, system, words, told):
+    assert gat["run"]
+    with pytest.raises(MechlabError, match=told):
+        run_command(*bench.words(system, *words))
+
+
+def test_a_teacher_of_another_kind_data_set_or_vocabulary_is_refused(bench, gat, vgae, write_logs, tmp_path):
+    with pytest.raises(MechlabError, match="is a vgae, and a gat is to be taught"):
+        bench.train("gat", "--mode", "normal", "--distill", vgae["run"])
+    with pytest.raises(MechlabError, match="was trained on data set 'car', and this is 'van'"):
+        bench.train("gat", "--mode", "normal", "--distill", gat["run"], "--data", "van")
+    other = write_logs(tmp_path / "car", seconds=2.0)
+    log = other / "train_01_attack_free" / "attack-free-kia.csv"
+    log.write_text(log.read_text().replace(",100,", ",7FF,"))
+    changed = Bench(other, bench.place)
+    with pytest.raises(MechlabError, match=r"teacher 'gat-.*' knows .* ids .* so an id means another thing"):
+        changed.train("gat", "--mode", "normal", "--distill", gat["run"])
+
+
+def test_commands_for_images_refuse_a_detector(bench, vgae):
+    with pytest.raises(MechlabError, match="is of system vgae, whose inputs are no images"):
+        run_command("evaluate", vgae["run"], "--out", bench.out)
+
+
+def test_a_run_is_listed_and_shown(bench, vgae):
+    assert vgae["run"] in run_command("runs", "list", "--out", bench.out).output
+    assert "baseline auroc" in run_command("runs", "show", vgae["run"], "--out", bench.out).output
+
+
+def test_a_fusion_stands_beside_what_it_has_to_beat(bench, gat, vgae):
+    found = bench.train("fusion", "--preset", "bandit")
+    assert (found["gat"], found["vgae"]) == (gat["run"], vgae["run"])
+    assert found["place"] == "automotive/car/rl_fusion/fusion/teacher/no-kd/fusion"
+    row = found["metrics"]["test_01_known_vehicle_known_attack"]
+    assert {f"{name}_auroc" for name in ("weighted", "mlp", "gat", "vgae", "baseline")} <= row.keys()
+    assert row["gat_auroc"] == gat["metrics"]["test_01_known_vehicle_known_attack"]["auroc"]
+    dqn = bench.train("fusion", "--preset", "dqn")
+    assert dqn["trajectory"] != found["trajectory"]
+    with pytest.raises(MechlabError, match="names a run of gat; name a run of vgae"):
+        bench.train("fusion", "--set", f"vgae={gat['run']}")
