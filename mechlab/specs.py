@@ -23,6 +23,7 @@ from mechlab.files import canonical_json, sha256_bytes
 from mechlab.intervention import while_testing, while_training
 
 Split = Literal["train", "test"]
+Layout = Literal["patches", "pyramid"]  # of features: patches of one width, or several maps packed in cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,13 @@ class FeatureSpec(Spec):
     weights: str  # SHA-256 of the weight file, or "random-<seed>"
     layers: tuple[str, ...]
     dim: int  # D, channels of an adapted patch feature
+    layout: Layout = "patches"
+
+    @model_serializer(mode="wrap")
+    def _without_later_keys(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out the layout of patches, so that features from before it and their trainings keep names."""
+        values: dict[str, Any] = handler(self)
+        return {name: value for name, value in values.items() if name != "layout" or value != "patches"}
 
 
 class TrainSpec(Spec):
@@ -97,13 +105,14 @@ class EvalSpec(Spec):
     interventions: Annotated[tuple[str, ...], AfterValidator(while_testing)] = ()
     calibration: str | None = None  # of image scores, e.g. "task"
     orientations: str | None = None  # whose patch scores are averaged, e.g. "four"
+    image_from: str | None = None  # what an image score is aggregated from, e.g. "map"
     allowed: tuple[str, ...] = ()  # what would have been refused and was let pass
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Leave out later keys that are not given, so that evaluations from before them keep their hashes."""
         values: dict[str, Any] = handler(self)
-        later = ("calibration", "orientations", "allowed")
+        later = ("calibration", "orientations", "image_from", "allowed")
         return {name: value for name, value in values.items() if name not in later or value}
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, UInt8
 from pydantic import JsonValue
 
 from mechlab.errors import INSTALL, MechlabError, unknown
-from mechlab.specs import Item
+from mechlab.specs import Item, Layout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +143,23 @@ def catalog(system: str) -> ModuleType:
     return known[system]
 
 
+def layout(system: str) -> Layout:
+    """Return how a system sees an image: patches of one width, or a teacher's maps each on its own grid."""
+    found: Layout = getattr(catalog(system), "LAYOUT", "patches")
+    return found
+
+
 def preset(system: str, name: str) -> Preset:
     """Return one preset of a system."""
     known: dict[str, Preset] = {item.name: item for item in catalog(system).PRESETS}
     if name not in known:
         raise unknown(f"preset of {system}", name, known)
     return known[name]
+
+
+def score_unit(system: str) -> str:
+    """Return the unit of a system's scores as people read it: its catalog's SCORE_UNIT, else nats."""
+    return str(getattr(catalogs().get(system), "SCORE_UNIT", "nats"))
 
 
 def modules(room: str) -> dict[str, str]:

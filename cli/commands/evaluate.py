@@ -28,6 +28,8 @@ from cli.console import (
               help="Patch scores averaged over quarter turns; four times the work.")  # fmt: skip
 @click.option("--calibration", type=click.Choice(["none", "task"]),
               help="Image scores as z-scores by each task's training normals.")  # fmt: skip
+@click.option("--image-from", type=click.Choice(["patches", "map"]),
+              help="What an image score is aggregated from: patch scores, or the smoothed map.")  # fmt: skip
 @click.option("--data", help="Score another data set than the run's own; see 'mechlab list datasets'.")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of that data set's images.")
 @click.option("--tasks", "classes", help="Its classes, separated by commas; default: all.")

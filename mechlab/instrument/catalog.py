@@ -89,7 +89,7 @@ QUANTITIES: tuple[Entry, ...] = (
     ),
     Entry(
         name="score",
-        summary="image and patch anomaly scores (nats) with label, routed task and mask; from a checkpoint",
+        summary="image and patch anomaly scores with label, routed task and mask; from a checkpoint",
         source=_NOTES,
         target=f"{_ROOM}.offline:record_checkpoint",
     ),

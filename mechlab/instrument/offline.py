@@ -25,6 +25,7 @@ from mechlab.instrument.sites import Site, find_layers, find_parameters
 from mechlab.instrument.statistics import Statistics
 from mechlab.specs import PlanEntry
 from mechlab.train.scoring import Around, nothing
+from mechlab.train.stage import unit_of
 
 NamedLoss = Callable[[nn.Module, Tensor, int], Tensor]  # (system, batch of one image, task) -> scalar
 OF_LOSS = (
@@ -45,7 +46,7 @@ _SCORE_AXES = {1: ("item",), 2: ("item", "adapter"), 3: ("item", "row", "column"
 class Images:
     """Images of one task: their rows in the item table, their features, and arrays kept as they are.
 
-    `scores` holds arrays with one entry an image first: "image", "patch" (nats), "label", "routed", "mask".
+    `scores` holds arrays with one entry an image first: "image", "patch", "label", "routed", "mask".
     """
 
     items: Int[np.ndarray, " item"]
@@ -206,17 +207,20 @@ def _record_scores(job: _Job, entries: Sequence[PlanEntry]) -> Statistics:
         for images in job.images:
             for name in names:
                 due = [index for index in range(len(images.items)) if is_due(index, entry)]
-                _write_score(sink, name, images, due=due, stage=job.stage, dtype=entry.dtype)
+                _write_score(sink, name, images, due=due, stage=job.stage, dtype=entry.dtype,
+                             unit=unit_of(job.system))  # fmt: skip
     return Statistics(seconds=perf_counter() - began, seconds_blocked=sink.seconds_blocked, bytes=sink.bytes)
 
 
-def _write_score(sink: Sink, name: str, images: Images, *, due: list[int], stage: int, dtype: str) -> None:
+def _write_score(
+    sink: Sink, name: str, images: Images, *, due: list[int], stage: int, dtype: str, unit: str
+) -> None:
     values = images.scores[name]
     sink.moment = Moment(items=images.items[due], stage=stage)
     axes = ("item", "height", "width") if name == "mask" else _SCORE_AXES[values.ndim]
     is_real = np.issubdtype(values.dtype, np.floating)
     kept = np.asarray(values[due], dtype=dtype) if is_real else np.asarray(values[due])
-    sink.append(f"score/{name}", kept, axes=axes, unit="nat" if is_real else "1")
+    sink.append(f"score/{name}", kept, axes=axes, unit=unit if is_real else "1")
 
 
 def _needed(system: nn.Module, entries: Sequence[PlanEntry]) -> set[str]:

@@ -81,7 +81,7 @@ class RunImages:
         found = []
         routing = Routing.of(self.plan.evaluation.router, self.plan.inputs, tasks=stage + 1)
         inputs, settings = self.plan.inputs, self.plan.evaluation
-        scoring = scoring_of(settings)
+        scoring = scoring_of(settings, image_size=inputs.image_size)
         if with_scores:
             scoring = calibrated(system, inputs, settings, tasks=stage + 1, device=device,
                                  alteration=alteration)  # fmt: skip
@@ -110,7 +110,7 @@ class RunImages:
     def _scores(self, scored: Scores, name: str, *, scoring: Scoring) -> dict[str, np.ndarray]:
         chosen, features = self.picked[name], self.plan.inputs.features(name, self.split)
         found = {
-            "image": scoring.image_scores(scored.routed, scored.routes),
+            "image": scoring.image_scores(scored.routed_images, scored.routes),
             "patch": scored.given,
             "label": np.array([features.items[index].label for index in chosen], dtype=np.int64),
             "routed": scored.routes.astype(np.int64),

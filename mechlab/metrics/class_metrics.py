@@ -26,16 +26,20 @@ class Scoring:
     sigma: float | str  # pixels of the upsampled map, or words of mechlab.metrics.smoothing
     calibration: Calibration | None = None  # of image scores; maps stay in nats
     strengths: tuple[float, ...] = ()  # of each task, for the aggregation "adaptive"
+    map_size: int | None = None  # pixels; image scores are made of the smoothed map of this size where given
 
     def image_scores(
         self, maps: Float[np.ndarray, "item row column"], experts: Int[np.ndarray, " item"] | None = None
     ) -> Float[np.ndarray, " item"]:
-        """Return one score an image; map post-processing never changes it.
+        """Return one score an image; map post-processing changes it with a `map_size` alone.
 
         `experts` is the task whose expert gave each map: with a calibration or strengths, ValueError without.
         """
         if experts is None and (self.calibration is not None or self.strengths):
             raise ValueError("calibrated or adaptive scores need the task whose expert gave each map")
+        if self.map_size is not None:
+            smoothing = Smoothing.read(self.sigma).default
+            maps = smoothing.apply(upsample(maps.astype(np.float64), self.map_size))
         if self.strengths and experts is not None:
             scores = np.zeros(len(maps))
             for task in np.unique(experts):

@@ -30,6 +30,7 @@ class EvaluationSettings(Spec):
     sigma: float | str = 4.0  # pixels of the Gaussian over the map, or words of mechlab.metrics.smoothing
     orientations: Literal["one", "four", "four-placed"] = "one"  # quarter turns that are averaged
     calibration: Literal["none", "task"] = "none"  # of image scores: z-scores by each task's training normals
+    image_from: Literal["patches", "map"] = "patches"  # what is aggregated: patch scores, or the smoothed map
     allowed: tuple[str, ...] = ()  # names of --allow that let something pass; a mark, no setting
 
     @field_validator("router")
@@ -45,6 +46,15 @@ class EvaluationSettings(Spec):
     @model_validator(mode="after")
     def _is_an_aggregation(self) -> "EvaluationSettings":
         aggregation.check(self.aggregation, self.aggregation_value)
+        return self
+
+    @model_validator(mode="after")
+    def _is_one_map(self) -> "EvaluationSettings":
+        if self.image_from == "map" and Smoothing.read(self.sigma).by_class:
+            raise MechlabError(
+                f"sigma '{self.sigma}' differs between classes, and image_from=map makes image scores of the "
+                "smoothed map, whose class is unknown; give one sigma for all, or image_from=patches."
+            )
         return self
 
 

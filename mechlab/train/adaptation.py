@@ -53,7 +53,7 @@ def tuned_strengths(
                 device=device,
                 around=around,
                 orientations=orientations,
-            ).given
+            ).given_images
             for values in pairs(inputs, task)
         )
         found.append(best_strength(normal, damaged))

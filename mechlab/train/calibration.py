@@ -18,9 +18,14 @@ from mechlab.train.scoring import score
 from mechlab.train.stage import Trainable
 
 
-def scoring_of(settings: EvaluationSettings) -> Scoring:
+def scoring_of(settings: EvaluationSettings, *, image_size: int) -> Scoring:
     """Return how the settings turn patch scores into image scores and maps, without a calibration."""
-    return Scoring(aggregation=settings.aggregation, value=settings.aggregation_value, sigma=settings.sigma)
+    return Scoring(
+        aggregation=settings.aggregation,
+        value=settings.aggregation_value,
+        sigma=settings.sigma,
+        map_size=image_size if settings.image_from == "map" else None,
+    )
 
 
 def calibrated(
@@ -40,7 +45,8 @@ def calibrated(
         MechlabError: an alteration that knows no training normals, normals without spread, or inputs that
             cannot be damaged.
     """
-    scoring, is_adaptive = scoring_of(settings), settings.aggregation == ADAPTIVE
+    scoring = scoring_of(settings, image_size=normals.image_size)
+    is_adaptive = settings.aggregation == ADAPTIVE
     if settings.calibration == "none" and not is_adaptive:
         return scoring
     if alteration.needs_items:
@@ -62,6 +68,6 @@ def calibrated(
     found = []
     for task in range(tasks):
         given = score(system, normals.fitting(task), task=task, tasks=tasks, router="oracle", device=device,
-                      around=around, orientations=settings.orientations).given  # fmt: skip
+                      around=around, orientations=settings.orientations).given_images  # fmt: skip
         found.append(np.asarray(scoring.image_scores(given, np.full(len(given), task))))
     return replace(scoring, calibration=Calibration.of(found))

@@ -114,7 +114,7 @@ def _classes(
                        orientations=plan.evaluation.orientations)  # fmt: skip
         scores.save(folder / f"{name}.npz")
         labels = np.array([item.label for item in features.items])
-        images = scoring.image_scores(scores.routed, scores.routes)
+        images = scoring.image_scores(scores.routed_images, scores.routes)
         assert features.masks is not None, "the test split has masks"
         maps = scoring.pixel_maps(scores.routed, size=features.masks.shape[1], class_name=name)
         metrics[name] = image_metrics(images, labels) | pixel_metrics(

@@ -55,13 +55,13 @@ class Member:
         document = evaluation.evaluate(
             system, plan.inputs, run, spec, settings=plan.evaluation, device=device
         )
-        scoring = scoring_from(plan.evaluation, document)
+        scoring = scoring_from(plan.evaluation, document, image_size=plan.inputs.image_size)
         tasks, images, patches = len(plan.spec.tasks), [], []
         for task in range(tasks):
-            given = score(system, plan.inputs.fitting(task), task=task, tasks=tasks, router="oracle",
-                          device=device, orientations=plan.evaluation.orientations).given  # fmt: skip
-            images.append(scoring.image_scores(given, np.full(len(given), task)))
-            patches.append(given.astype(np.float64).ravel())
+            scores = score(system, plan.inputs.fitting(task), task=task, tasks=tasks, router="oracle",
+                           device=device, orientations=plan.evaluation.orientations)  # fmt: skip
+            images.append(scoring.image_scores(scores.given_images, np.full(len(scores.given), task)))
+            patches.append(scores.given.astype(np.float64).ravel())
         return cls(plan=plan, system=system, scoring=scoring, spec=spec, images=Calibration.of(images),
                    patches=Calibration.of(patches))  # fmt: skip
 
@@ -76,19 +76,22 @@ class Together:
 
     maps: Sequence[Float[np.ndarray, "item _ _"]]  # patch scores of each member, on its own grid
     routes: Sequence[Int[np.ndarray, " item"]]  # the task whose expert gave them
+    weighed: Sequence[Float[np.ndarray, "item _ _"]]  # the maps as image scores read them
 
     def images(self, members: Sequence[Member]) -> Float[np.ndarray, " item"]:
         """Return one score an image, on the scale of the first member."""
         scores = [
             member.scoring.image_scores(maps, routes)
-            for member, maps, routes in zip(members, self.maps, self.routes, strict=True)
+            for member, maps, routes in zip(members, self.weighed, self.routes, strict=True)
         ]
         return combined(scores, self.routes, [member.images for member in members])
 
     def only(self, chosen: Int[np.ndarray, " some"]) -> "Together":
         """Return what they make of some of the images."""
         return Together(
-            maps=[maps[chosen] for maps in self.maps], routes=[routes[chosen] for routes in self.routes]
+            maps=[maps[chosen] for maps in self.maps],
+            routes=[routes[chosen] for routes in self.routes],
+            weighed=[maps[chosen] for maps in self.weighed],
         )
 
     def pixels(self, members: Sequence[Member], *, size: int, class_name: str) -> np.ndarray:
@@ -195,8 +198,10 @@ def _class(
     masks = np.asarray(features.masks, dtype=bool)
     kept = [member.scores(name) for member in members]
     own = [np.full(len(labels), task)] * len(members)
-    routed = Together(maps=[one.routed for one in kept], routes=[one.routes for one in kept])
-    given = Together(maps=[one.given for one in kept], routes=own)
+    routed = Together(maps=[one.routed for one in kept], routes=[one.routes for one in kept],
+                      weighed=[one.routed_images for one in kept])  # fmt: skip
+    given = Together(maps=[one.given for one in kept], routes=own,
+                     weighed=[one.given_images for one in kept])  # fmt: skip
     images = routed.images(members)
     metrics: dict[str, Any] = image_metrics(images, labels)
     metrics |= pixel_metrics(routed.pixels(members, size=masks.shape[1], class_name=name), masks)
@@ -219,7 +224,8 @@ def held_out_scores(members: Sequence[Member], name: str, *, task: int) -> Float
         if not len(held) or (maps and len(held) != len(maps[0])):
             return np.zeros(0)
         where = next(modules_of(member.system).parameters()).device
-        maps.append(score(member.system, held, task=task, tasks=len(member.plan.spec.tasks), router="oracle",
-                          device=where, orientations=member.plan.evaluation.orientations).given)  # fmt: skip
+        scores = score(member.system, held, task=task, tasks=len(member.plan.spec.tasks), router="oracle",
+                       device=where, orientations=member.plan.evaluation.orientations)  # fmt: skip
+        maps.append(scores.given_images)
     own = [np.full(len(maps[0]), task)] * len(members)
-    return Together(maps=maps, routes=own).images(members)
+    return Together(maps=maps, routes=own, weighed=maps).images(members)

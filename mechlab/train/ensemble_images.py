@@ -45,9 +45,11 @@ def score_together(
         raise MechlabError(f"task {task} is unknown; these runs have tasks 0 to {len(plan.spec.tasks) - 1}.")
     report(f"{len(files)} images, {len(members)} runs")
     seen = [patch_maps(member.plan, files, task=task, device=device) for member in members]
-    together = Together(maps=[one.maps for one in seen], routes=[one.routes for one in seen])
+    together = Together(maps=[one.maps for one in seen], routes=[one.routes for one in seen],
+                        weighed=[one.weighed for one in seen])  # fmt: skip
     votes = [one.rejected for one in seen if one.rejected is not None]
-    first = Seen(seen[0].maps, seen[0].routes, np.mean(votes, axis=0) > 0.5 if votes else None)
+    refused = np.mean(votes, axis=0) > 0.5 if votes else None
+    first = Seen(seen[0].maps, seen[0].weighed, seen[0].routes, refused)
     names = [str(file.relative_to(folder)) for file in files]
     rows = rows_of(
         names, together.images(members), first, tasks=plan.spec.tasks, thresholds=thresholds(members)

@@ -56,6 +56,7 @@ def spec_of(
         interventions=tuple(interventions),
         calibration=None if settings.calibration == "none" else settings.calibration,
         orientations=None if settings.orientations == "one" else settings.orientations,
+        image_from=None if settings.image_from == "patches" else settings.image_from,
         allowed=settings.allowed,
     )
 
@@ -143,7 +144,7 @@ def _class(
     if len(held) and not alteration.needs_items:  # nothing was recorded of images that no one asked for
         given = score(system, held, task=task, tasks=tasks, router="oracle", device=device,
                       around=lambda expert, _: alteration.around(expert, ()),
-                      orientations=spec.orientations or "one").given  # fmt: skip
+                      orientations=spec.orientations or "one").given_images  # fmt: skip
         normal = scoring.image_scores(given, np.full(len(given), task))
         metrics |= decision(normal, images, inputs, name)
         if alteration.texts:
@@ -169,11 +170,11 @@ def class_metrics(
     labels = np.array([item.label for item in features.items])
     assert features.masks is not None, "the test split has masks"
     masks = np.asarray(features.masks, dtype=bool)
-    images = scoring.image_scores(scores.routed, scores.routes)
+    images = scoring.image_scores(scores.routed_images, scores.routes)
     maps = scoring.pixel_maps(scores.routed, size=masks.shape[1], class_name=name)
     metrics: dict[str, Any] = image_metrics(images, labels) | pixel_metrics(maps, masks)
     metrics["routing_accuracy"] = float((scores.routes == task).mean())
-    given = scoring.image_scores(scores.given, np.full(len(labels), task))
+    given = scoring.image_scores(scores.given_images, np.full(len(labels), task))
     metrics["given_image_auroc"] = image_metrics(given, labels)["image_auroc"]
     trivial = trivial_auroc(inputs.statistics(name), labels)
     known = [value for value in trivial.values() if value is not None]

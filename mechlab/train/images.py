@@ -35,7 +35,8 @@ COLUMNS = ("image", "score", "threshold", "anomalous", "task", "classes", "rejec
 class Seen:
     """What a run makes of images."""
 
-    maps: Float[np.ndarray, "item row column"]  # patch scores, nats
+    maps: Float[np.ndarray, "item row column"]  # patch scores, in the unit of the run's system
+    weighed: Float[np.ndarray, "item row column"]  # the same as image scores read them
     routes: Int[np.ndarray, " item"]  # the task whose expert gave them
     rejected: Bool[np.ndarray, " item"] | None  # whether the router says that it is of no task
 
@@ -73,7 +74,7 @@ def score_folder(
     report(f"{len(files)} images, run {run.name}")
     seen = patch_maps(plan, files, task=task, device=device)
     scoring = run_scoring(plan)
-    scores = scoring.image_scores(seen.maps, seen.routes)
+    scores = scoring.image_scores(seen.weighed, seen.routes)
     names = [str(file.relative_to(folder)) for file in files]
     rows = rows_of(names, scores, seen, tasks=plan.spec.tasks, thresholds=task_thresholds(plan))
     write_scores(target, rows, pixel_maps(plan, scoring, seen.maps, seen.routes))
@@ -123,7 +124,8 @@ def patch_maps(plan: Plan, files: Sequence[Path], *, task: int | None, device: s
     """Return what a run makes of image files: by its router, or by the expert of `task`."""
     where = fabric(device).device
     system = restore(plan, checkpoint=max(plan.run.checkpoints(), default=-1), device=where)
-    tasks, maps, routes, refused = len(plan.spec.tasks), [], [], []
+    tasks = len(plan.spec.tasks)
+    maps, weighed, routes, refused = [], [], [], []
     routing = Routing.of(plan.evaluation.router if task is None else "oracle", plan.inputs, tasks=tasks)
     if task is None and routing.is_oracle:
         raise MechlabError("this run's router is the oracle, which needs the task; give --task.")
@@ -132,10 +134,12 @@ def patch_maps(plan: Plan, files: Sequence[Path], *, task: int | None, device: s
         found = score(system, features, task=task or 0, tasks=tasks, router=routing, device=where,
                       orientations=plan.evaluation.orientations)  # fmt: skip
         maps.append(found.routed)
+        weighed.append(found.routed_images)
         routes.append(found.routes)
         refused.append(rejected(routing, found.distances, found.routes))
     known = [one for one in refused if one is not None]
-    return Seen(np.concatenate(maps), np.concatenate(routes), np.concatenate(known) if known else None)
+    return Seen(np.concatenate(maps), np.concatenate(weighed), np.concatenate(routes),
+                np.concatenate(known) if known else None)  # fmt: skip
 
 
 def refuse_classes_apart(plan: Plan) -> None:
@@ -175,14 +179,14 @@ def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndar
 
 def run_scoring(plan: Plan) -> Scoring:
     """Return how the run's own evaluation reads patch scores, with its calibration."""
-    return scoring_from(plan.evaluation, _evaluation(plan))
+    return scoring_from(plan.evaluation, _evaluation(plan), image_size=plan.inputs.image_size)
 
 
-def scoring_from(settings: EvaluationSettings, document: dict[str, Any]) -> Scoring:
+def scoring_from(settings: EvaluationSettings, document: dict[str, Any], *, image_size: int) -> Scoring:
     """Return how an evaluation read patch scores, with what it found on training normals."""
     found = document.get("calibration")
     return replace(
-        scoring_of(settings),
+        scoring_of(settings, image_size=image_size),
         calibration=None if found is None else Calibration.read(found),
         strengths=tuple(document.get("strengths", ())),
     )
@@ -213,7 +217,7 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def write_maps(folder: Path, names: Sequence[str], maps: Float[np.ndarray, "item height width"]) -> None:
-    """Write each map as .npy (nats) and as grey .png, on one scale: black the lowest, white the highest."""
+    """Write each map as .npy (unit of the scores) and as grey .png from black, the lowest, to white."""
     low, high = float(maps.min()), float(maps.max())
     for name, values in zip(names, maps, strict=True):
         file = folder / name

@@ -51,9 +51,11 @@ class Inputs:
         tasks = tasks_of(request, dataset)
         build = import_module("reproductions.backbones.timm_features").build
         extractor = build(
-            request.backbone, weights=request.weights, layers=request.layers, image_size=image_size, dim=dim
-        )
-        return cls(dataset, tasks, extractor, request.cache, image_size, dim, request.backbone, holdout)
+            request.backbone, weights=request.weights, layers=request.layers, image_size=image_size, dim=dim,
+            layout=systems.layout(request.system),
+        )  # fmt: skip
+        return cls(dataset, tasks, extractor, request.cache, image_size, extractor.origin.dim,
+                   request.backbone, holdout)  # fmt: skip
 
     @property
     def grid(self) -> tuple[int, int]:

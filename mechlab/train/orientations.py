@@ -32,14 +32,19 @@ class Placed(Protocol):
 
 def oriented_scores(
     system: Trainable, batch: Float[Tensor, "batch row column dim"], *, task: int, orientations: str
-) -> Float[Tensor, "batch row column"]:
+) -> Float[Tensor, "batch height width"]:
     """Return patch scores, averaged over the orientations and turned back onto the image.
 
     Raises:
-        MechlabError: a grid that is not square, or a system that cannot turn placed features.
+        MechlabError: a grid that is not square, or a system that cannot turn its features.
     """
     if orientations == "one":
         return system.patch_scores(batch, task=task)
+    if hasattr(system, "pyramid"):
+        raise MechlabError(
+            f"orientations={orientations} turns a grid of patches, and the cells of a pyramid hold several "
+            "places each, which would stay as they are; set orientations=one."
+        )
     if batch.shape[1] != batch.shape[2]:
         raise MechlabError(
             f"orientations={orientations} turns a grid of {batch.shape[1]}x{batch.shape[2]} patches by a "

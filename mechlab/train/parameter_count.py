@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mechlab import systems
+from mechlab.errors import MechlabError
 from mechlab.runs.settings import InputSettings
 from mechlab.specs import validated
 from mechlab.train.stage import Trainable, modules_of
@@ -21,8 +22,13 @@ def preset_counts(system: str, *, tasks: int = 15, against: str | None = None) -
     """Return for each preset of a system its numbers after some tasks; `against` names the preset of `ratio`.
 
     Raises:
-        MechlabError: an unknown system or preset.
+        MechlabError: an unknown system or preset, or a system whose size is that of its teacher.
     """
+    if systems.layout(system) == "pyramid":
+        raise MechlabError(
+            f"how many numbers {system} holds depends on its teacher; train it and see the fingerprint of "
+            "the run, or name another system."
+        )
     rows = []
     for preset in systems.catalog(system).PRESETS:
         dim = validated(InputSettings, dict(preset.inputs), what="input").dim

@@ -28,8 +28,11 @@ class Turn:
     def rate(self, stage: Stage, *, index: int, steps: int) -> float:
         """Return the learning rate of step `index` of `steps` of the epoch, as a fraction of the group's.
 
-        Linear warm-up in the first phase, then cosine; each phase begins anew.
+        Linear warm-up in the first phase, then the stage's decay; each phase begins anew.
         """
+        if stage.decay != "cosine":
+            is_fallen = stage.decay == "step" and self.epoch >= int(stage.step_at * self.epochs)
+            return stage.final_learning_rate if is_fallen else 1.0
         warm_epochs = stage.warmup_epochs if self.phase == 0 else 0
         if stage.is_by_epoch:
             return self._rate_by_epoch(stage, warm=warm_epochs)
@@ -79,20 +82,20 @@ def batches(
     epoch: int,
     held_out: float = 0.0,
     drops_last: bool = False,
+    curriculum: Curriculum | None = None,
 ) -> list[Int[np.ndarray, " item"]]:
     """Return the index arrays of an epoch; each image but those held out is visited once.
 
-    curriculum: Curriculum | None = None,
     Under a curriculum, those of them that it visits in this epoch. The last batch may be smaller;
     `drops_last` leaves it out, unless it is the only one.
     """
     visited = order(count, seed=seed, task=task, epoch=epoch)
     visited = visited[~np.isin(visited, held(count, fraction=held_out, seed=seed, task=task))]
+    if curriculum is not None:
+        visited = visited[np.isin(visited, curriculum.visited(epoch))]
     # Sorted inside a batch: the loss does not depend on the order, and a memory map reads forwards.
     found = [np.sort(visited[start : start + size]) for start in range(0, len(visited), size)]
     return found[:-1] if drops_last and len(found) > 1 and len(found[-1]) < size else found
-    if curriculum is not None:
-        visited = visited[np.isin(visited, curriculum.visited(epoch))]
 
 
 def settle(stage: Stage, optimizer: torch.optim.Optimizer, *, phase: int) -> None:

@@ -56,6 +56,8 @@ def resolve(request: TrainRequest) -> Plan:
     preset = systems.preset(request.system, request.preset)
     catalog = systems.catalog(request.system)
     inputs_set, parts_set, scored_set = split(asked(request), parts=systems.load(catalog.CONFIG))
+    _refuse_dim(request.system, inputs_set)
+    _refuse_devices(request)
     seen, scored = dict(preset.inputs) | inputs_set, _evaluation(request, preset.evaluation, scored_set)
     parts = _parts(request.system, dict(preset.parts) | parts_set | given_keys(request))
     refuse_no_base(parts, request)
@@ -70,6 +72,22 @@ def resolve(request: TrainRequest) -> Plan:
         stored = complete(plan.run.spec()) | plan.run.document().get("parts", {})
         refuse_other_defaults(plan.run.name, stored=stored, parts=plan.parts)
     return plan
+
+
+def _refuse_dim(system: str, given: Words) -> None:
+    if "dim" in given and systems.layout(system) == "pyramid":
+        raise MechlabError(
+            f"dim = {given['dim']} was given, but {system} takes its teacher's maps with all their channels; "
+            "leave dim out."
+        )
+
+
+def _refuse_devices(request: TrainRequest) -> None:
+    if request.devices > 1 and getattr(systems.catalog(request.system), "NORMALISES_BATCHES", False):
+        raise MechlabError(
+            f"{request.system} normalises over the batch, which {request.devices} devices would split into "
+            "others; train it with --devices 1."
+        )
 
 
 def _combinations(system: str) -> Sequence[Combination]:
@@ -109,6 +127,8 @@ def _with_overrides(request: TrainRequest, parts: Words) -> Words:
 
 def outline(request: TrainRequest) -> dict[str, Any]:
     """Return what `mechlab train --dry-run --json` prints: the run that a request names, untrained."""
+    if (own := systems.session(request.system)) is not None:
+        return dict(own.outline(request))
     plan = resolve(request)
     state = "trained" if plan.run.is_finished else "begun" if plan.run.path.exists() else "absent"
     return {
@@ -128,9 +148,12 @@ def plan_of(run: RunFolder) -> Plan:
         MechlabError: a key that this mechlab does not know, something else than the run was trained on, or a
             system whose inputs are no images.
     """
-    if (own := systems.session(request.system)) is not None:
-        return dict(own.outline(request))
     request, spec = replace(run.request(), out=run.path.parent), run.spec()
+    if hasattr(systems.catalog(spec.system), "SESSION"):
+        raise MechlabError(
+            f"run '{run.path}' is of system {spec.system}, whose inputs are no images; its training records "
+            "(--site, --quantity) and evaluates it, and its metrics are in 'mechlab runs show'."
+        )
     preset = systems.preset(request.system, request.preset)
     kind = systems.load(systems.catalog(request.system).CONFIG)
     scored = _evaluation(request, preset.evaluation, split(request.settings, parts=kind)[2])
@@ -149,11 +172,6 @@ def plan_of(run: RunFolder) -> Plan:
 
 def asked(request: TrainRequest) -> dict[str, JsonValue]:
     """Return the settings of a request; a key that is given twice, by option and by --set, is refused."""
-    if hasattr(systems.catalog(spec.system), "SESSION"):
-        raise MechlabError(
-            f"run '{run.path}' is of system {spec.system}, whose inputs are no images; its training records "
-            "(--site, --quantity) and evaluates it, and its metrics are in 'mechlab runs show'."
-        )
     options = {name: getattr(request, name) for name in ("epochs", "batch_size", "image_size", "dim")}
     given = {name: value for name, value in options.items() if value is not None}
     twice = sorted(given.keys() & request.settings.keys())

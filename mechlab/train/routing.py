@@ -25,6 +25,7 @@ class Normals(Protocol):
     """What a run's inputs tell of the training normals."""
 
     tasks: tuple[tuple[str, ...], ...]
+    image_size: int  # pixels, square
 
     def fitting(self, task: int) -> Float[np.ndarray, "item row column dim"]:
         """Return the features of the normals that a task is trained on."""

@@ -104,7 +104,8 @@ def optimizer(module: nn.Module, stage: Stage) -> torch.optim.Optimizer:
         }
         for group in stage.groups
     ]
-    held = AdamP(groups) if stage.optimizer == "adamp" else torch.optim.AdamW(groups, foreach=True)
+    is_adamp = stage.optimizer == "adamp"
+    held = AdamP(groups) if is_adamp else torch.optim.AdamW(groups, betas=stage.betas, foreach=True)
     if stage.rule is not None:
         stage.rule.attach(held, names)
     return held

@@ -16,9 +16,10 @@ from mechlab.files import sha256_bytes, write_bytes
 from mechlab.runs.router import Router
 from mechlab.train.orientations import oriented_scores
 from mechlab.train.routing import Routing
-from mechlab.train.stage import Trainable, modules_of
+from mechlab.train.stage import Trainable, Weighing, modules_of
 
 BATCH = 16  # fixed: the batch's composition is part of what makes scores bit-identical
+_ARRAYS, _WEIGHTS = ("given", "routed", "distances", "routes"), ("given_weights", "routed_weights")
 Around = Callable[[int, Int[np.ndarray, " item"]], AbstractContextManager[object]]
 
 
@@ -31,10 +32,22 @@ def nothing(_task: int, _chosen: Int[np.ndarray, " item"]) -> AbstractContextMan
 class Scores:
     """Scores of the images of one class."""
 
-    given: Float[np.ndarray, "item row column"]  # nats a patch, by the expert of the image's own task
+    given: Float[np.ndarray, "item row column"]  # by the expert of the image's task; unit: `stage.unit_of`
     routed: Float[np.ndarray, "item row column"]  # by the expert that the router chose
     distances: Float[np.ndarray, "item task"]  # of the router
     routes: Int[np.ndarray, " item"]  # the chosen task
+    given_weights: Float[np.ndarray, " item"] | None = None  # factors of image scores; None: all are 1
+    routed_weights: Float[np.ndarray, " item"] | None = None
+
+    @property
+    def given_images(self) -> Float[np.ndarray, "item row column"]:
+        """Patch scores given the task id as image scores read them: times the image's weight."""
+        return _weighed(self.given, self.given_weights)
+
+    @property
+    def routed_images(self) -> Float[np.ndarray, "item row column"]:
+        """Routed patch scores as image scores read them: times the image's weight."""
+        return _weighed(self.routed, self.routed_weights)
 
     @property
     def hash(self) -> str:
@@ -44,7 +57,8 @@ class Scores:
     def save(self, path: Path) -> None:
         """Write the arrays as one .npz, atomically."""
         stream = io.BytesIO()
-        np.savez(stream, given=self.given, routed=self.routed, distances=self.distances, routes=self.routes)
+        arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_WEIGHTS)}
+        np.savez(stream, **{name: values for name, values in arrays.items() if values is not None})
         write_bytes(path, stream.getvalue())
 
     @classmethod
@@ -52,7 +66,8 @@ class Scores:
         """Read the arrays; a damaged file is a sentence."""
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                return cls(**{name: arrays[name] for name in ("given", "routed", "distances", "routes")})
+                weights = {name: arrays[name] for name in _WEIGHTS if name in arrays}
+                return cls(**{name: arrays[name] for name in _ARRAYS}, **weights)
         except (OSError, ValueError, KeyError, BadZipFile) as fault:
             raise MechlabError(f"'{path}' is missing or damaged; evaluate the run again.") from fault
 
@@ -79,7 +94,7 @@ def score(
     module = modules_of(system)
     module.eval()
     with around(task, np.arange(len(features))):
-        given = _maps(system, features, task=task, device=device, orientations=orientations)
+        given, weights = _maps(system, features, task=task, device=device, orientations=orientations)
     routing = Routing(Router.read(router)) if isinstance(router, str) else router
     if routing.is_oracle:
         distances = np.full((len(features), tasks), np.inf)
@@ -87,13 +102,16 @@ def score(
     else:
         distances = distances_of(system, features, routing, tasks=tasks, device=device)
     routes = distances.argmin(axis=1)
-    routed = given.copy()
+    routed, others = given.copy(), None if weights is None else weights.copy()
     for other in np.unique(routes[routes != task]):
         sent = np.flatnonzero(routes == other)
         with around(int(other), sent):
-            routed[sent] = _maps(system, features[sent], task=int(other), device=device,
-                                 orientations=orientations)  # fmt: skip
-    return Scores(given=given, routed=routed, distances=distances, routes=routes)
+            routed[sent], found = _maps(system, features[sent], task=int(other), device=device,
+                                        orientations=orientations)  # fmt: skip
+            if others is not None and found is not None:
+                others[sent] = found
+    return Scores(given=given, routed=routed, distances=distances, routes=routes, given_weights=weights,
+                  routed_weights=others)  # fmt: skip
 
 
 @torch.inference_mode()
@@ -124,9 +142,19 @@ def _maps(
     task: int,
     device: torch.device,
     orientations: str,
+) -> tuple[Float[np.ndarray, "item height width"], Float[np.ndarray, " item"] | None]:
+    """Return patch scores, and the weights of image scores where the system has any."""
+    parts, weights = [], []
+    for batch in _batches(features, device):
+        scores = oriented_scores(system, batch, task=task, orientations=orientations)
+        parts.append(scores.float().cpu().numpy())
+        found = system.image_weights(batch, scores, task=task) if isinstance(system, Weighing) else None
+        if found is not None:
+            weights.append(found.float().cpu().numpy())
+    return np.concatenate(parts), np.concatenate(weights) if weights else None
+
+
+def _weighed(
+    maps: Float[np.ndarray, "item row column"], weights: Float[np.ndarray, " item"] | None
 ) -> Float[np.ndarray, "item row column"]:
-    parts = [
-        oriented_scores(system, batch, task=task, orientations=orientations).float().cpu().numpy()
-        for batch in _batches(features, device)
-    ]
-    return np.concatenate(parts)
+    return maps if weights is None else maps * weights[:, None, None]

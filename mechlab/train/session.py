@@ -44,10 +44,12 @@ def silent(_: str) -> None:
 
 def build(plan: Plan, *, tasks: int) -> Trainable:
     """Return the untrained system with the parameters of its first `tasks` tasks."""
-    system = systems.load(systems.catalog(plan.request.system).SYSTEM.target)
-    built: Trainable = system.create(
-        plan.parts, dim=plan.inputs.dim, grid=plan.inputs.grid, seed=plan.spec.seed
-    )
+    system, inputs = systems.load(systems.catalog(plan.request.system).SYSTEM.target), plan.inputs
+    built: Trainable
+    if systems.layout(plan.request.system) == "pyramid":
+        built = system.create(plan.parts, pyramid=inputs.extractor.pyramid, seed=plan.spec.seed)
+    else:
+        built = system.create(plan.parts, dim=inputs.dim, grid=inputs.grid, seed=plan.spec.seed)
     if plan.request.base_from is not None and tasks == 0:
         take_base(
             modules_of(built), find(plan.request.base_from, plan.request.out), system=plan.request.system
@@ -59,10 +61,10 @@ def build(plan: Plan, *, tasks: int) -> Trainable:
 
 def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
     """Train what is missing of a request and return its summary; a finished run is only read."""
-    begun = time.monotonic()
-    determinism.settle(seed=request.seed, threads=request.threads)
     if (own := systems.session(request.system)) is not None:
         return dict(own.train(request, report=report))
+    begun = time.monotonic()
+    determinism.settle(seed=request.seed, threads=request.threads)
     plan = resolve(request)
     run = plan.run
     for warning in plan.warnings:
@@ -246,8 +248,6 @@ def summarise(plan: Plan, stages: list[dict[str, Any]], *, seconds: float) -> di
     }
 
 
-def _watching() -> ModuleType:
-    """Return the room that records a training, found by name, since training knows only observers."""
 def watched(plan: Plan) -> dict[str, Any]:
     """Return where the recording of a training is; a run that did not follow the plan is a MechlabError."""
     room = _watching()
@@ -255,6 +255,8 @@ def watched(plan: Plan) -> dict[str, Any]:
     return dict(room.watched(plan))
 
 
+def _watching() -> ModuleType:
+    """Return the room that records a training, found by name, since training knows only observers."""
     return import_module("mechlab.instrument.watching")
 
 
@@ -264,3 +266,12 @@ def _told(report: Report, document: dict[str, Any], tasks: Sequence[Sequence[str
         numbers = [metrics[key] for key in ("image_auroc", "trivial_image_auroc", "pixel_auroc")]
         shown = ["n/a" if value is None else f"{value:.3f}" for value in numbers]
         report(f"  {name}: image AUROC {shown[0]} (trivial statistic {shown[1]}), pixel AUROC {shown[2]}")
+        if metrics["image_auroc"] is None:
+            report(
+                f"  {name}: test images of one label alone, so image metrics are absent; add the other kind."
+            )
+        if metrics["pixel_auroc"] is None and metrics["defective_images"]:
+            report(
+                f"  {name}: no test image has a mask, so pixel metrics are absent, not zero; "
+                "add ground_truth."
+            )

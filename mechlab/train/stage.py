@@ -66,18 +66,25 @@ class Stage:
     batch_size: int
     clip_norm: float | None = None  # largest gradient norm; None does not clip
     warmup_epochs: int = 0  # linear warm-up, then cosine
-    final_learning_rate: float = 0.01  # fraction of the learning rate at the last step
+    final_learning_rate: float = 0.01  # fraction of the learning rate at the last step, or after the fall
+    decay: Literal["cosine", "constant", "step"] = "cosine"  # of the learning rate after the warm-up
+    step_at: float = 0.8  # of "step": the share of the epochs after which the rate falls
+    betas: tuple[float, float] = (0.9, 0.999)  # of the means of gradients and their squares; of adamw
     optimizer: Literal["adamw", "adamp"] = "adamw"
     is_by_epoch: bool = False  # the learning rate changes between epochs alone, as in the public code
     drops_last: bool = False  # a last batch that is smaller than the others is not visited
     drawing: Drawing = field(default_factory=Drawing)  # what of each image is drawn anew each epoch
     phases: tuple[Phase, ...] = ()  # none: one phase over all epochs
     rule: UpdateRule | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse phases that do not add up to the stage."""
     curriculum: Curriculum | None = None  # None: every epoch visits every item that it does not hold out
     unit: str = "nats a patch"  # of the loss, as the progress of an epoch tells it
+
+    def __post_init__(self) -> None:
+        """Refuse phases that do not add up to the stage, and betas that nothing reads."""
+        if self.optimizer == "adamp" and self.betas != (0.9, 0.999):
+            raise ValueError(f"adamp has betas of its own; {self.betas} would do nothing")
+        if self.decay != "cosine" and (self.warmup_epochs or self.is_by_epoch):
+            raise ValueError(f"a {self.decay} learning rate has no warm-up and knows whole epochs alone")
         if self.phases and sum(phase.epochs for phase in self.phases) != self.epochs:
             raise ValueError(f"phases of {[phase.epochs for phase in self.phases]} epochs in {self.epochs}")
 
@@ -179,6 +186,33 @@ class Diagnosable(Protocol):
     ) -> tuple[Float[Tensor, "batch row column"], Float[Tensor, "batch row column"]]:
         """Return the length of each patch's latent and its log-det, nats, by a task's expert."""
         ...
+
+
+@runtime_checkable
+class Weighing(Protocol):
+    """A system that weighs an image's score by more than its map, which stays as it is."""
+
+    def image_weights(
+        self,
+        batch: Float[Tensor, "batch row column dim"],
+        scores: Float[Tensor, "batch row column"],
+        *,
+        task: int,
+    ) -> Float[Tensor, " batch"] | None:
+        """Return the factor of each image's score given its patch scores; None: all are 1."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A system whose patch scores are no nats."""
+
+    score_unit: str
+
+
+def unit_of(system: object) -> str:
+    """Return the unit of a system's patch and image scores."""
+    return system.score_unit if isinstance(system, Measured) else "nat"
 
 
 def modules_of(system: Trainable) -> nn.Module:

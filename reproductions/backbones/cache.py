@@ -71,6 +71,7 @@ def feature_spec(dataset: str, items: Sequence[Item], origin: Origin) -> Feature
         weights=origin.weights_id,
         layers=origin.layers,
         dim=origin.dim,
+        layout=origin.layout,
     )
 
 

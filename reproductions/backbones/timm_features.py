@@ -15,9 +15,11 @@ from jaxtyping import Float
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
+from mechlab.specs import Layout
 from reproductions.backbones import hub
 from reproductions.backbones.network import Network, created, levels
 from reproductions.backbones.pooling import averaged, narrowed, pooled
+from reproductions.backbones.pyramid import Pyramid, pyramid_levels, pyramid_of
 from reproductions.backbones.weights import (
     EMBEDDED,
     EMBEDDED_ARCHITECTURE,
@@ -37,24 +39,27 @@ class Origin:
     weights_id: str  # SHA-256 of the tensors that are used, or random-<seed>
     layers: tuple[str, ...]
     image_size: int  # pixels, square
-    dim: int  # D
+    dim: int  # D, or the channels of a cell of a pyramid
     normalisation: str  # of the pixels, e.g. "imagenet"
+    layout: Layout = "patches"
 
 
 class Extractor(nn.Module):
     """A frozen backbone: RGB images in 0..1 to patch features; it stays in evaluation mode.
 
-    `grid` is (rows, columns) of its features.
+    `grid` is (rows, columns) of its features; of a pyramid, of its coarsest level.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, network: Network, origin: Origin, *, indices: tuple[int, ...]) -> None:
-        """Freeze a network; `indices` count its feature levels."""
+    def __init__(
+        self, network: Network, origin: Origin, *, indices: tuple[int, ...], pyramid: Pyramid | None = None
+    ) -> None:
+        """Freeze a network; `indices` count its feature levels, which a `pyramid` packs as they are."""
         super().__init__()
         self.network = network.module.requires_grad_(False)
-        self.origin = origin
+        self.origin, self.pyramid = origin, pyramid
         self._indices, self._tokens = indices, network.has_tokens
         self.register_buffer("mean", torch.tensor(network.config["mean"]).view(1, -1, 1, 1))
         self.register_buffer("deviation", torch.tensor(network.config["std"]).view(1, -1, 1, 1))
@@ -81,6 +86,8 @@ class Extractor(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch row column dim"]:
         """Return the features of RGB images in 0..1; the backbone's own mean and deviation are applied."""
         maps = levels(self.network, (images - self.mean) / self.deviation, self._indices)
+        if self.pyramid is not None:
+            return self.pyramid.packed(maps)
         reduced = narrowed if self._tokens else pooled
         return averaged([reduced(level, self.origin.dim) for level in maps])
 
@@ -92,8 +99,9 @@ def build(
     layers: tuple[str, ...] | None = None,
     image_size: int = 224,
     dim: int = 128,
+    layout: Layout = "patches",
 ) -> Extractor:
-    """Return a frozen extractor on the CPU.
+    """Return a frozen extractor on the CPU; a pyramid has all channels of its levels, whatever `dim` says.
 
     `weights`: a file, "embedded", "random-<seed>", or None for $MECHLAB_WEIGHTS and then the hub.
     `layers`: names ("layer2") or numbers of the backbone's levels, None for `Network.chosen`'s default.
@@ -103,9 +111,14 @@ def build(
     architecture = EMBEDDED_ARCHITECTURE if backbone == EMBEDDED else backbone
     source = located(backbone, weights)
     network = created(architecture, image_size=image_size, seed=source if isinstance(source, int) else 0)
-    indices = network.chosen(layers)
-    network.check_width(dim, indices)
     network.check_size(image_size)
+    if layout == "patches":
+        indices, pyramid = network.chosen(layers), None
+        network.check_width(dim, indices)
+    else:
+        indices = pyramid_levels(network, layers)
+        pyramid = pyramid_of(network, indices, image_size=image_size)
+        dim = pyramid.dim
     needed = network.needed(indices, image_size=image_size)
     if isinstance(source, int):
         weights_id = f"{RANDOM}{source}"
@@ -119,8 +132,9 @@ def build(
         image_size=image_size,
         dim=dim,
         normalisation=_normalisation(network.config),
+        layout=layout,
     )
-    return Extractor(network, origin, indices=indices)
+    return Extractor(network, origin, indices=indices, pyramid=pyramid)
 
 
 def _loaded(network: Network, file: Path, *, needed: frozenset[str]) -> str:

@@ -96,3 +96,16 @@ def test_a_class_that_is_not_there_is_refused_with_the_nearest():
     Smoothing.read("4,screw=2").refuse_strangers(["screw", "pill"])
     with pytest.raises(MechlabError, match=r"named 'scerw'\. Did you mean 'screw'"):
         Smoothing.read("4,scerw=2").refuse_strangers(["screw", "pill"])
+
+
+def test_image_scores_of_the_map_are_aggregated_from_what_is_smoothed(maps):
+    scoring = Scoring(aggregation="max", value=None, sigma=2.0, map_size=40)
+    whole = smooth(upsample(maps, 40), 2.0)
+    np.testing.assert_allclose(scoring.image_scores(maps), whole.max(axis=(1, 2)), rtol=1e-12)
+    np.testing.assert_array_equal(scoring.pixel_maps(maps, size=40, class_name="any"), whole)
+
+
+def test_the_class_of_a_map_is_unknown_where_image_scores_are_made_of_it():
+    with pytest.raises(MechlabError, match="give one sigma for all, or image_from=patches"):
+        EvaluationSettings(image_from="map", sigma="4,screw=2")
+    assert EvaluationSettings(image_from="map", sigma="0.6*2+0.4*4").sigma == "0.6*2+0.4*4"

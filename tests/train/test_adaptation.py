@@ -46,7 +46,9 @@ def test_an_evaluation_keeps_its_strengths(small_run):
         path for path in small_run.evaluations() if read_json(path / "metrics.json").get("strengths")
     )
     plan = plan_of(small_run)
-    read = scoring_from(plan.evaluation, read_json(folder / "metrics.json"))
+    read = scoring_from(
+        plan.evaluation, read_json(folder / "metrics.json"), image_size=plan.inputs.image_size
+    )
     assert list(read.strengths) == found["strengths"]
 
 

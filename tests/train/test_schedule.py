@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from mechlab.train.adamp import AdamP
 from mechlab.train.phases import batches, turn
 from mechlab.train.scopes import optimizer
-from mechlab.train.stage import Stage
+from mechlab.train.stage import ParameterGroup, Stage
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.presets import PRESETS
 from reproductions.moleflow.system import MoLEFlow
@@ -70,3 +71,30 @@ def test_later_tasks_warm_up_as_the_first_unless_they_have_their_own():
     system.add_task(0)
     system.add_task(1)
     assert [system.stage(task).warmup_epochs for task in range(2)] == [3, 3]
+
+
+def test_a_rate_is_constant_or_falls_once_as_the_stage_says():
+    words = {"scopes": {}, "groups": (), "epochs": 10, "batch_size": 4}
+    for decay, expected in (("constant", [1.0] * 10), ("step", [1.0] * 7 + [0.1] * 3)):
+        chosen = Stage(**words, decay=decay, step_at=0.75, final_learning_rate=0.1)
+        assert [row[0] for row in rates(chosen)] == expected
+        assert all(len(set(row)) == 1 for row in rates(chosen))
+    with pytest.raises(ValueError, match="a step learning rate has no warm-up"):
+        Stage(**words, decay="step", warmup_epochs=1)
+    with pytest.raises(ValueError, match="adamp has betas of its own"):
+        Stage(**words, optimizer="adamp", betas=(0.5, 0.999))
+
+
+def test_without_weight_decay_the_optimiser_is_adam_with_the_stages_betas():
+    module, other = (torch.nn.Linear(3, 2) for _ in range(2))
+    other.load_state_dict(module.state_dict())
+    group = ParameterGroup(parameters=("weight", "bias"), learning_rate=0.05)
+    stage = Stage(scopes={}, groups=(group,), epochs=1, batch_size=4, betas=(0.5, 0.9))
+    ours, adam = optimizer(module, stage), torch.optim.Adam(other.parameters(), lr=0.05, betas=(0.5, 0.9))
+    inputs = torch.linspace(-1, 1, 12).view(4, 3)
+    for step in range(4):
+        for model, held in ((module, ours), (other, adam)):
+            held.zero_grad()
+            (model(inputs) * (step + 1)).square().sum().backward()
+            held.step()
+    assert torch.equal(module.weight, other.weight) and torch.equal(module.bias, other.bias)

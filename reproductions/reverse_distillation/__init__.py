@@ -1,0 +1,1 @@
+"""Reverse distillation: a student rebuilds the maps of a frozen teacher from one narrow embedding of them."""
