@@ -1,33 +1,25 @@
-"""Greedy k-center over 50,000 x 1,536 patches to 1 %, beside the loop that libraries run; and over millions.
+"""Greedy k-center over 50,000 x 1,536 patches to 1 %, beside the loop that libraries run.
 
 The reference does what anomalib 2.7's KCenterGreedy does, written anew (its package is not asked for): after
 each pick one norm of all differences, a minimum, a maximum. Both get the same projected patches, or the same
 1,536 channels. Patches are 64 noisy clusters cut at zero. Source: numerics notes, "Greedy k-centre".
-
-`python -m benchmarks.coreset PATCHES` runs a memory of so many patches, streamed in, to 1 %, and prints
-seconds and peak memory; it is no part of `make bench`, since 3.7 million take minutes.
 """
 
-import json
-import os
-import sys
 from collections.abc import Iterator
 from functools import partial
-from resource import RUSAGE_SELF, getrusage
-from time import monotonic, perf_counter
+from time import perf_counter
 
 import torch
 from torch import Tensor
 
 from benchmarks.measure import Measurement, median_interval, one_thread, ratio
-from reproductions.patchcore.coreset import Told, count_of, k_center
+from reproductions.patchcore.coreset import count_of, k_center
 from reproductions.patchcore.projection import projection
 
 PATCHES, DIM, RATIO = 50_000, 1536, 0.01
 JL_DIM, ROTH_DIM = 267, 128  # anomalib's for 50,000 patches at eps 0.9; that of Roth et al.
 PAIRS, TARGET = 5, 1 / 10
 PICKS_EXACT, PATCHES_EXACT = 500, 5000
-CHUNK, EVERY_SECONDS = 20_000, 10.0
 
 
 def measure() -> Iterator[Measurement]:
@@ -90,37 +82,3 @@ def exactness() -> Measurement:
     return Measurement(name="coreset-exact", value=float(wrong), unit="ratio",
                        against=f"the loop in float64, index for index: picks of {PICKS_EXACT} that differ",
                        target=0.0, n=PICKS_EXACT, interval=median_interval([float(wrong)]))  # fmt: skip
-
-
-def millions(patches: int, *, dim: int = DIM, to: int = ROTH_DIM) -> dict[str, float]:
-    """Stream patches in, project each chunk, choose 1 % of them; return seconds and peak memory."""
-    began, matrix = monotonic(), projection("gaussian", dim=dim, to=to, seed=[0])
-    thin = torch.empty(patches, to)
-    for number, begin in enumerate(range(0, patches, CHUNK)):
-        part = clustered(min(CHUNK, patches - begin), dim, seed=0 if number == 0 else number, clusters=64)
-        torch.matmul(part, matrix, out=thin[begin : begin + len(part)])
-    streamed = monotonic()
-    kept = k_center(thin, count_of(patches, RATIO), told=lines())
-    done = monotonic()
-    return {"patches": patches, "kept": len(kept), "seconds_streaming": round(streamed - began, 1),
-            "seconds_coreset": round(done - streamed, 1), "seconds": round(done - began, 1),
-            "peak_MB": round(getrusage(RUSAGE_SELF).ru_maxrss / 1e3), "threads": torch.get_num_threads(),
-            "cores": os.cpu_count() or 0}  # fmt: skip
-
-
-def lines() -> Told:
-    """Return what prints progress and the time that is left on standard error, every ten seconds."""
-    began = last = monotonic()
-
-    def told(done: int, total: int) -> None:
-        nonlocal last
-        now = monotonic()
-        if now - last > EVERY_SECONDS or done == total:
-            last, left = now, (now - began) * (total - done) / done
-            print(f"{done} of {total} picks, {left:.0f} s left", file=sys.stderr, flush=True)
-
-    return told
-
-
-if __name__ == "__main__":
-    print(json.dumps(millions(int(sys.argv[1]))))

@@ -7,7 +7,6 @@ import click
 
 from cli.console import emit_table, number
 from mechlab.runs.arm_files import notes
-from mechlab.runs.arm_table import METRICS
 
 
 def emit_arms(found: Mapping[str, Any]) -> None:
@@ -19,8 +18,8 @@ def emit_arms(found: Mapping[str, Any]) -> None:
           ", ".join(arm["allowed"]) or "-", " ".join(arm["runs"])] for arm in arms],
     )  # fmt: skip
     click.echo()
-    columns = [name.replace("_", " ") for name in METRICS]
-    rows = [[arm["arm"], *[_spread(arm["metrics"][name]) for name in METRICS]] for arm in arms]
+    columns = [name.replace("_", " ") for name in arms[0]["metrics"]]
+    rows = [[arm["arm"], *map(_spread, arm["metrics"].values())] for arm in arms]
     emit_table(("arm", *columns), rows)
     if found["differences"]:
         _emit_differences(found)
@@ -30,10 +29,14 @@ def emit_arms(found: Mapping[str, Any]) -> None:
 
 def _emit_differences(found: Mapping[str, Any]) -> None:
     click.echo()
-    click.echo(f"differences to '{found['against']}', paired by seed; intervals at 95 %")
-    rows = [[row["arm"], row["metric"].replace("_", " "), f"{row['difference']:+.4f}", _bounds(row),
-             number(row["p_holm"]), row["n"]] for row in found["differences"]]  # fmt: skip
-    emit_table(("arm", "metric", "difference", "interval", "p (Holm)", "seeds"), rows)
+    is_one = {row["against"] for row in found["differences"]} == {found["against"]}
+    of = f"to '{found['against']}'" if is_one else "of all pairs"
+    click.echo(f"differences {of}, paired by seed; intervals at 95 %")
+    rows = [[row["arm"], *([] if is_one else [row["against"]]), row["metric"].replace("_", " "),
+             f"{row['difference']:+.4f}", _bounds(row), number(row["p_holm"]), row["n"]]
+            for row in found["differences"]]  # fmt: skip
+    against = () if is_one else ("against",)
+    emit_table(("arm", *against, "metric", "difference", "interval", "p (Holm)", "seeds"), rows)
 
 
 def _spread(spread: Mapping[str, Any] | None) -> str:

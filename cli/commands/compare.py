@@ -10,6 +10,9 @@ from cli.console import emit_json, json_option, out_option
 @click.command(name="compare")
 @click.argument("runs", nargs=-1, required=True)
 @click.option("--one-factor", is_flag=True, help="Refuse an arm that differs from the first in several keys.")
+@click.option(
+    "--all-pairs", is_flag=True, help="Hold each arm against every arm before it, not the first alone."
+)
 @click.option("--csv", "csv_file", type=click.Path(path_type=Path), help="Write the table as CSV.")
 @click.option("--latex", "latex_file", type=click.Path(path_type=Path), help="Write it as a LaTeX table.")
 @out_option
@@ -17,6 +20,7 @@ from cli.console import emit_json, json_option, out_option
 def command(
     runs: tuple[str, ...],
     one_factor: bool,
+    all_pairs: bool,
     csv_file: Path | None,
     latex_file: Path | None,
     out: Path,
@@ -24,8 +28,9 @@ def command(
 ) -> None:
     """Compare RUNS: those that differ in their seed alone are one arm; the first one is the parent.
 
-    RUN:HASH is a run under another of its evaluations. Runs that were trained by other words and are equal to
-    the bit are refused: the switch between them did nothing.
+    RUN:HASH is a run under another of its evaluations. Runs of several systems differ in the key `system`,
+    and are paired by seed like all arms. Runs that were trained by other words and are equal to the bit are
+    refused: the switch between them did nothing.
 
     \b
     Example:
@@ -35,7 +40,7 @@ def command(
     from mechlab.runs.arm_files import write_csv, write_latex
     from mechlab.runs.arm_table import compared
 
-    found = compared(runs, out, one_factor=one_factor)
+    found = compared(runs, out, one_factor=one_factor, all_pairs=all_pairs)
     if csv_file is not None:
         write_csv(found, csv_file)
     if latex_file is not None:

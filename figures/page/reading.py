@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from figures.page.content import ClassScores, Example, ReportContent, RunContent
+from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.files import read_json
 from mechlab.result import Result
@@ -46,6 +47,7 @@ def run_content(run: RunFolder) -> RunContent:
         log=tuple(run.log()),
         spec=document["spec"],
         provenance=document["provenance"] | {"run": run.name, "seconds": summary["seconds"]},
+        score_unit=systems.score_unit(run.spec().system),
     )
 
 

@@ -1,4 +1,4 @@
-"""The table of a comparison as files: CSV, one line an arm and metric; LaTeX, mean ± standard deviation."""
+"""The table of a comparison as files: CSV, a line an arm, metric and difference; LaTeX, mean ± deviation."""
 
 import csv
 import io
@@ -7,36 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from mechlab.files import write_text
-from mechlab.runs.arm_table import LESS_IS_BETTER, METRICS, ORDINARY
+from mechlab.runs.arm_table import LESS_IS_BETTER, ORDINARY
 
 Found = Mapping[str, Any]
 _ESCAPED = {"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
             "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}  # fmt: skip
-COLUMNS = ("arm", "seeds", "differs", "let_pass", "metric", "mean", "std", "n", "difference", "low", "high",
-           "p_holm")  # fmt: skip
+COLUMNS = ("arm", "seeds", "differs", "let_pass", "metric", "mean", "std", "n", "against", "difference",
+           "low", "high", "p_holm")  # fmt: skip
 
 
 def write_csv(found: Found, path: Path) -> None:
-    """Write one line an arm and metric; what is not known is empty."""
+    """Write one line an arm, metric and arm that it is held against; what is not known is empty."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
-    differences = {(row["arm"], row["metric"]): row for row in found["differences"]}
     for arm in found["arms"]:
         first = [arm["arm"], " ".join(map(str, arm["seeds"])), " ".join(arm["differs"]),
                  " ".join(arm["allowed"])]  # fmt: skip
         for metric, spread in arm["metrics"].items():
-            if spread is not None:
-                row = differences.get((arm["arm"], metric), {})
-                low, high = row.get("interval") or (None, None)
-                rest = [spread["mean"], spread["std"], spread["n"], row.get("difference"), low, high]
-                writer.writerow([*first, metric, *rest, row.get("p_holm")])
+            if spread is None:
+                continue
+            of_arm = [
+                row for row in found["differences"] if (row["arm"], row["metric"]) == (arm["arm"], metric)
+            ]
+            for row in of_arm or [{}]:
+                rest = [row.get("against"), row.get("difference"), *(row.get("interval") or (None, None))]
+                means = [spread[key] for key in ("mean", "std", "n")]
+                writer.writerow([*first, metric, *means, *rest, row.get("p_holm")])
     write_text(path, stream.getvalue())
 
 
 def write_latex(found: Found, path: Path) -> None:
     """Write a booktabs table in percent, the best arm of each metric in bold; marks stand below it."""
-    metrics = [name for name in METRICS if any(arm["metrics"][name] for arm in found["arms"])]
+    metrics = [
+        name for name in found["arms"][0]["metrics"] if any(arm["metrics"][name] for arm in found["arms"])
+    ]
     lines = [r"\begin{tabular}{l" + "r" * len(metrics) + "}", r"\toprule",
              " & ".join(["arm", *[escaped(name.replace("_", " ")) for name in metrics]]) + r" \\",
              r"\midrule"]  # fmt: skip
@@ -83,5 +88,7 @@ def notes(found: Found) -> list[str]:
             told.append(f"'{arm['arm']}' was let pass though refused otherwise: {', '.join(arm['allowed'])}.")
         if len(arm["seeds"]) < 2:
             told.append(f"'{arm['arm']}' has one seed, {arm['seeds'][0]}: no interval.")
-    alone = {arm["arm"] for arm in found["arms"][1:]} - {row["arm"] for row in found["differences"]}
+    alone = {arm["arm"] for arm in found["arms"][1:]} - {
+        row["arm"] for row in found["differences"] if row["against"] == found["against"]
+    }
     return told + [f"'{name}' has no seed in common with '{found['against']}'." for name in sorted(alone)]

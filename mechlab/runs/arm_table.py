@@ -1,4 +1,4 @@
-"""Arms side by side: means over seeds, and differences to the first arm, paired by seed.
+"""Arms side by side: means over seeds, and differences to the first arm or of all pairs, paired by seed.
 
 The seed is the unit of replication; intervals are Student t at 95 %, p values of one comparison are Holm's.
 """
@@ -17,12 +17,15 @@ from mechlab.stats.permutation import holm
 
 METRICS = ("image_auroc", "trivial_image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro",
            "routing_accuracy", "forgetting")  # fmt: skip
+OF_MESSAGES = ("accuracy", "f1", "f1_macro", "precision", "recall", "auroc", "ap")  # where a run has them
 ORDINARY = "trivial_image_auroc"  # of the images alone: shown, never compared
 LESS_IS_BETTER = ("forgetting",)
 
 
-def compared(names: Sequence[str], out: Path, *, one_factor: bool = False) -> dict[str, Any]:
-    """Return what `mechlab compare --json` prints of runs.
+def compared(
+    names: Sequence[str], out: Path, *, one_factor: bool = False, all_pairs: bool = False
+) -> dict[str, Any]:
+    """Return what `mechlab compare --json` prints of runs; `all_pairs` holds each arm against all before it.
 
     Raises:
         MechlabError: fewer than two runs, a no-op ablation, or with `one_factor` an arm of several keys.
@@ -37,14 +40,24 @@ def compared(names: Sequence[str], out: Path, *, one_factor: bool = False) -> di
             f"({', '.join(confounded[0].differs)}), so none of them alone explains a difference; "
             "change one key an arm, or leave --one-factor out."
         )
+    metrics = measured(arms)
+    parents = arms[:-1] if all_pairs else arms[:1]
+    pairs = [(arm, parent) for at, parent in enumerate(parents) for arm in arms[at + 1 :]]
     return {
         "against": arms[0].label,
-        "arms": [_row(arm) for arm in arms],
-        "differences": _corrected([row for arm in arms[1:] for row in _differences(arm, arms[0])]),
+        "arms": [_row(arm, metrics) for arm in arms],
+        "differences": _corrected([row for pair in pairs for row in _differences(*pair, metrics)]),
     }
 
 
-def _row(arm: Arm) -> dict[str, Any]:
+def measured(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Return the metrics of a comparison: those of images, and of messages those that some run has."""
+    known = {name for arm in arms for one in arm.runs for name in one.metrics}
+    of_messages = tuple(name for name in OF_MESSAGES if name in known)
+    return METRICS + of_messages if known & set(METRICS[:-1]) or not of_messages else of_messages
+
+
+def _row(arm: Arm, metrics: Sequence[str]) -> dict[str, Any]:
     return {
         "arm": arm.label,
         "runs": [one.run.name for one in arm.runs],
@@ -52,7 +65,7 @@ def _row(arm: Arm) -> dict[str, Any]:
         "differs": list(arm.differs),
         "is_confounded": len(arm.differs) > 1,
         "allowed": list(arm.allowed),
-        "metrics": {name: _spread([one.metrics.get(name) for one in arm.runs]) for name in METRICS},
+        "metrics": {name: _spread([one.metrics.get(name) for one in arm.runs]) for name in metrics},
     }
 
 
@@ -65,15 +78,15 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any] | None:
     return {"mean": float(known.mean()), "std": spread, "n": int(known.size)}
 
 
-def _differences(arm: Arm, parent: Arm) -> list[dict[str, Any]]:
+def _differences(arm: Arm, parent: Arm, metrics: Sequence[str]) -> list[dict[str, Any]]:
     theirs = {one.seed: one.metrics for one in parent.runs}
     pairs = [(one.metrics, theirs[one.seed]) for one in arm.runs if one.seed in theirs]
     rows = []
-    for name in METRICS:
+    for name in metrics:
         both = [(own.get(name), other.get(name)) for own, other in pairs]
         values = np.array([one - two for one, two in both if one is not None and two is not None])
         if name != ORDINARY and values.size:
-            rows.append({"arm": arm.label, "metric": name, **_paired(values)})
+            rows.append({"arm": arm.label, "against": parent.label, "metric": name, **_paired(values)})
     return rows
 
 

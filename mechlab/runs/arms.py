@@ -117,9 +117,12 @@ def _changes(run: RunFolder) -> list[str]:
     ]
 
 
-def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the keys in which two arms differ, sorted."""
-    return tuple(sorted(key for key in one.keys() | other.keys() if one.get(key) != other.get(key)))
+def differing(one: Scored, other: Scored) -> tuple[str, ...]:
+    """Return the keys in which two arms differ, sorted; parts of two systems count as one key, `system`."""
+    keys = one.keys.keys() | other.keys.keys()
+    if one.keys["system"] != other.keys["system"]:
+        keys -= {key for scored in (one, other) for key in scored.run.parts() if key != "holdout"}
+    return tuple(sorted(key for key in keys if one.keys.get(key) != other.keys.get(key)))
 
 
 def arms_of(runs: Sequence[Scored]) -> tuple[Arm, ...]:
@@ -144,7 +147,7 @@ def arms_of(runs: Sequence[Scored]) -> tuple[Arm, ...]:
         Arm(
             label=first.label if labels.count(first.label) == 1 else f"{first.label} ({first.run.name})",
             runs=tuple(group[seed] for seed in sorted(group)),
-            differs=differing(firsts[0].keys, first.keys),
+            differs=differing(firsts[0], first),
         )
         for first, group in zip(firsts, groups.values(), strict=True)
     )

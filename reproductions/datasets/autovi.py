@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Integer, UInt8
 
 from mechlab.errors import MechlabError
 from mechlab.files import read_json
@@ -64,14 +64,14 @@ class AutoVI:
         """
         return [self._channel(item, file, size) for file in _files(item)]
 
+    def verify(self, item: Item) -> None:
+        """Look up each defect of an image; MechlabError for a mask or a configuration that does not fit."""
+        for file in _files(item):
+            self._entry(item, _value(read_values(file), file))
+
     def _channel(self, item: Item, file: Path, size: int) -> Channel:
         values = read_values(file)
-        found = np.unique(values[values > 0])
-        if len(found) != 1:
-            raise MechlabError(
-                f"mask '{file}' has {len(found)} values above zero; one file shows one defect with one value."
-            )
-        entry = self._entry(item, int(found[0]))
+        entry = self._entry(item, _value(values, file))
         mask = resized_mask(values > 0, size)
         area = int(np.count_nonzero(mask))
         if not area:
@@ -87,18 +87,48 @@ class AutoVI:
         file = self.layout.root / item.class_name / CONFIG
         if not file.is_file():
             raise MechlabError(f"'{file}' does not exist; AUC-sPRO needs the saturation of each defect.")
-        document = read_json(file)
-        for entry in document:
-            missing = [key for key in KEYS if key not in entry]
-            if missing:
-                raise MechlabError(f"an entry of '{file}' has no '{missing[0]}'; it needs {', '.join(KEYS)}.")
-        entries = {int(entry["pixel_value"]): dict(entry) for entry in document}
+        entries = _entries(file)
         if value not in entries:
             raise MechlabError(
                 f"'{file}' has no defect of pixel value {value}, which a mask of '{item.defect}' has; it "
                 f"knows {', '.join(map(str, sorted(entries)))}: add an entry."
             )
         return entries[value]
+
+
+def _value(values: Integer[np.ndarray, "height width"], file: Path) -> int:
+    found = np.unique(values[values > 0])
+    if len(found) != 1:
+        raise MechlabError(
+            f"mask '{file}' has {len(found)} values above zero; one file shows one defect with one value."
+        )
+    return int(found[0])
+
+
+def _entries(file: Path) -> dict[int, dict[str, Any]]:
+    """Return the entries of a configuration by pixel value, each with all keys and a possible saturation."""
+    document, found = read_json(file), dict[int, dict[str, Any]]()
+    if not isinstance(document, list) or not all(isinstance(entry, dict) for entry in document):
+        raise MechlabError(f"'{file}' is no list of defects; restore the file of the data set.")
+    for entry in document:
+        missing = [key for key in KEYS if key not in entry]
+        if missing:
+            raise MechlabError(f"an entry of '{file}' has no '{missing[0]}'; it needs {', '.join(KEYS)}.")
+        name, value = entry["defect_name"], entry["pixel_value"]
+        for key in ("pixel_value", "saturation_threshold"):
+            if isinstance(entry[key], bool) or not isinstance(entry[key], int | float):
+                raise MechlabError(f"defect '{name}' of '{file}' has {key} {entry[key]!r}; give a number.")
+        if value in found:
+            raise MechlabError(
+                f"'{file}' gives pixel value {value} to '{found[value]['defect_name']}' and to '{name}'; "
+                "give each defect its own."
+            )
+        try:
+            saturation(1, entry["saturation_threshold"], is_relative=bool(entry["relative_saturation"]))
+        except MechlabError as fault:
+            raise MechlabError(f"defect '{name}' of '{file}': {fault}") from fault
+        found[value] = dict(entry)
+    return found
 
 
 def open(root: Path | None) -> AutoVI:

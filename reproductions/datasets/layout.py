@@ -39,8 +39,9 @@ class LayoutDataset:
     def items(self, class_name: str) -> tuple[Item, ...]:
         """Return the images of a class: train/good, then test, each sorted by folder and file name.
 
+        A class without any `ground_truth` has no masks, and so no pixel metrics.
         Raises MechlabError for an unknown class, a folder that lacks train/good or test images, a
-        defective image without a mask and a mask of another size than its image.
+        defective image whose mask is not among the others and a mask of another size than its image.
         """
         if class_name not in self.present:
             raise unknown(f"class in '{self.root}'", class_name, self.present)
@@ -69,6 +70,7 @@ class LayoutDataset:
 
     def _item(self, path: Path, *, class_name: str, split: Split, defect: str) -> Item:
         find, normal = self.find_mask or mask_file, defect == GOOD
+        has_masks = self.find_mask is not None or (self.root / class_name / "ground_truth").is_dir()
         return Item(
             sha256=sha256_file(path),
             class_name=class_name,
@@ -76,7 +78,7 @@ class LayoutDataset:
             label=0 if normal else 1,
             defect=defect,
             image=str(path),
-            mask=None if normal else str(find(path, defect)),
+            mask=None if normal or not has_masks else str(find(path, defect)),
         )
 
     def image(self, item: Item, size: int) -> UInt8[np.ndarray, "height width 3"]:
@@ -84,11 +86,9 @@ class LayoutDataset:
         return read_image(Path(item.image), size)
 
     def mask(self, item: Item, size: int) -> Bool[np.ndarray, "height width"]:
-        """Return the defect mask, resized like the image; all False for a normal image."""
-        if item.label == 0:
-            return np.zeros((size, size), dtype=bool)
+        """Return the defect mask, resized like the image; all False for a normal image, and without masks."""
         if item.mask is None:
-            raise MechlabError(f"defective image '{item.image}' has no mask; add one below ground_truth.")
+            return np.zeros((size, size), dtype=bool)
         return read_mask(Path(item.mask), size)
 
 

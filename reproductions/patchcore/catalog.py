@@ -3,10 +3,11 @@
 from mechlab.systems import Entry, Preset
 from reproductions.patchcore.config import NEEDS
 
-__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SYSTEM"]
+__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SCORE_UNIT", "SYSTEM"]
 
 ROOM = "reproductions.patchcore"
 CONFIG = f"{ROOM}.config:PatchCoreConfig"
+SCORE_UNIT = "feature distance"
 ROTH = "Roth et al., CVPR 2022"
 SCORED = {"router": "euclidean", "aggregation": "max", "aggregation_value": None, "sigma": 4.0}
 
@@ -44,14 +45,16 @@ def _part(name: str, summary: str, source: str, target: str) -> Entry:
 
 
 PARTS: tuple[Entry, ...] = (
-    _part("coreset", "ratio=R: greedy k-center from a seeded start, exact, in blocks", ROTH,
+    _part("coreset", "ratio=R: greedy k-center from a seeded start, exact, by nested pools", ROTH,
           "coreset:k_center"),
+    _part("random-coreset", "coreset=random: a seeded random subset of as many, what greedy is held against",
+          "notes 002 L86-L91", "system:PatchCore"),
     _part("projection", "projection=gaussian or sparse, projection_dim=N: for the choice of patches alone",
           "Johnson & Lindenstrauss 1984", "projection:projection"),
     _part("nearest-neighbours", "neighbours=K: a patch's score is its mean distance to the K nearest", ROTH,
           "search:nearest"),
     _part("faiss", "search=faiss: neighbours found by FAISS; distances are taken anew, never squared",
           "Johnson, Douze & Jegou 2019", "search:nearest"),
-    _part("re-weighting", "reweight=B: scores of an image times 1 - softmax over B neighbours",
-          f"{ROTH}, eq. 7",          "bank:Bank"),
+    _part("re-weighting", "reweight=B: the score of an image times 1 - softmax over B neighbours",
+          f"{ROTH}, eq. 7", "bank:Bank"),
 )  # fmt: skip

@@ -11,6 +11,7 @@ class PatchCoreConfig(Spec):
     """What is kept of the training normals, and how a patch is compared with it."""
 
     ratio: float = Field(0.01, gt=0, le=1)  # of the patches, which the bank keeps (Roth et al.: 0.01 to 0.25)
+    coreset: Literal["greedy", "random"] = "greedy"  # which of them: by k-center, or a subset drawn at random
     max_patches: int | None = Field(None, ge=1)  # a seeded sample of so many is thinned; None: all patches
     projection: Literal["none", "gaussian", "sparse"] = "none"  # of the features, for the coreset alone
     projection_dim: int = Field(128, ge=1)  # channels of the projection (Roth et al.'s code: 128)
@@ -32,5 +33,7 @@ class PatchCoreConfig(Spec):
 
 
 NEEDS: dict[str, tuple[str, tuple[object, ...] | str]] = {
+    "projection": ("coreset", ("greedy",)),
+    "precision": ("coreset", ("greedy",)),
     "projection_dim": ("projection", ("gaussian", "sparse")),
 }

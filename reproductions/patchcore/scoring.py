@@ -32,14 +32,14 @@ def score_by_bank(bank: Path, folder: Path, target: Path, *, weights: str | None
         raise MechlabError(f"'{target}' exists; give a folder that is not there yet with --out.")
     about, extractor = file.about, _extractor(file, weights)
     system = _system(file, extractor)
-    maps = []
+    maps, weighed = [], []
     for begin in range(0, len(files), BATCH):
         chunk = files[begin : begin + BATCH]
         pictures = np.stack([read_image(path, about["image_size"]) for path in chunk])
         features = extracted(pictures, extractor)
-        maps.append(
-            score(system, features, task=0, tasks=1, router="oracle", device=torch.device("cpu")).given
-        )
+        scores = score(system, features, task=0, tasks=1, router="oracle", device=torch.device("cpu"))
+        maps.append(scores.given)
+        weighed.append(scores.given_images)
     scoring = Scoring(
         aggregation=about["aggregation"], value=about["aggregation_value"], sigma=about["sigma"]
     )
@@ -49,7 +49,7 @@ def score_by_bank(bank: Path, folder: Path, target: Path, *, weights: str | None
         {"image": name, "score": float(value), "threshold": limit,
          "anomalous": None if limit is None else bool(value > limit), "task": about["task"],
          "classes": "+".join(about["classes"])}
-        for name, value in zip(names, scoring.image_scores(found), strict=True)
+        for name, value in zip(names, scoring.image_scores(np.concatenate(weighed)), strict=True)
     ]  # fmt: skip
     pixels = scoring.pixel_maps(found, size=about["image_size"], class_name=about["classes"][0])
     with staged_folder(target) as stage:

@@ -9,25 +9,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mechlab.errors import unknown
 from mechlab.specs import validated
 from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
 from reproductions.patchcore.bank import Bank
+from reproductions.patchcore.catalog import SCORE_UNIT
 from reproductions.patchcore.config import PatchCoreConfig
 from reproductions.patchcore.coreset import count_of, k_center
 from reproductions.patchcore.progress import bar
 from reproductions.patchcore.projection import projection
 
-_SAMPLE, _PROJECTION, _START = range(3)  # last number of a seed: each draw has a stream of its own
+_SAMPLE, _PROJECTION, _START, _SUBSET = range(4)  # last number of a seed: each draw has a stream of its own
 
 
 class PatchCore(nn.Module):
     """The system. Use `create`."""
 
     device_of: Tensor  # empty; it goes where the system goes
+    score_unit = SCORE_UNIT
 
     def __init__(self, config: PatchCoreConfig, *, dim: int, seed: int) -> None:
         super().__init__()
@@ -65,12 +67,8 @@ class PatchCore(nn.Module):
         """
         patches = torch.from_numpy(features.reshape(-1, features.shape[-1])).to(self.device_of.device)
         chosen = self._sample(patches, task)
-        with bar(f"coreset of task {task}") as told:
-            thin = self._thinned(chosen, task)
-            start = int(self._generator(task, _START).integers(len(thin)))
-            kept = k_center(thin, count_of(len(thin), self.config.ratio), start=start, told=told)
         mean = torch.from_numpy(np.mean(features, axis=(0, 1, 2), dtype=np.float64))
-        self.keep(task, chosen[kept], mean)
+        self.keep(task, chosen[self._kept(chosen, task)], mean)
 
     def keep(self, task: int, patches: Float[Tensor, "patch dim"], mean: Float[Tensor, " dim"]) -> None:
         """Store a task's patches, and the mean feature of its images; MechlabError as `prepare`."""
@@ -85,6 +83,16 @@ class PatchCore(nn.Module):
             return patches
         drawn = self._generator(task, _SAMPLE).choice(len(patches), most, replace=False)
         return patches[torch.from_numpy(np.sort(drawn)).to(patches.device)]
+
+    def _kept(self, patches: Float[Tensor, "patch dim"], task: int) -> Int[Tensor, " kept"]:
+        count = count_of(len(patches), self.config.ratio)
+        if self.config.coreset == "random":
+            drawn = self._generator(task, _SUBSET).choice(len(patches), count, replace=False)
+            return torch.from_numpy(np.sort(drawn)).to(patches.device)
+        with bar(f"coreset of task {task}") as told:
+            thin = self._thinned(patches, task)
+            start = int(self._generator(task, _START).integers(len(thin)))
+            return k_center(thin, count, start=start, told=told)
 
     def _thinned(self, patches: Float[Tensor, "patch dim"], task: int) -> Float[Tensor, "patch thin"]:
         """Return the patches as the coreset sees them: projected, in its precision."""
@@ -127,15 +135,19 @@ class PatchCore(nn.Module):
     def patch_scores(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int
     ) -> Float[Tensor, "batch row column"]:
-        """Return the score of each patch given the task id; with `reweight` times the weight of its image.
-
-        So the image score by aggregation `max` is the published re-weighted one; within an image no patch
-        changes its rank.
-        """
+        """Return the score of each patch given the task id."""
         scores: Tensor = self(batch, task=task)
-        if not self.config.reweight:
-            return scores
-        return scores * self._bank(task).weights(batch, scores)[:, None, None]
+        return scores
+
+    def image_weights(
+        self,
+        batch: Float[Tensor, "batch row column dim"],
+        scores: Float[Tensor, "batch row column"],
+        *,
+        task: int,
+    ) -> Float[Tensor, " batch"] | None:
+        """Return the published factor of each image's score with `reweight`, else None; maps have none."""
+        return self._bank(task).weights(batch, scores) if self.config.reweight else None
 
     def task_distances(
         self, batch: Float[Tensor, "batch row column dim"], *, router: str

@@ -2,7 +2,8 @@
 
 import torch
 
-from benchmarks.coreset import clustered, exactness, loop, millions
+from benchmarks import coreset_large
+from benchmarks.coreset import clustered, exactness, loop
 from reproductions.patchcore.coreset import k_center
 
 
@@ -21,7 +22,16 @@ def test_exactness_counts_picks_that_differ(monkeypatch):
 
 
 def test_a_streamed_memory_keeps_one_percent(monkeypatch, capsys):
-    monkeypatch.setattr("benchmarks.coreset.CHUNK", 700)
-    found = millions(2000, dim=32, to=8)
+    monkeypatch.setattr(coreset_large, "CHUNK", 700)
+    found = coreset_large.millions(2000, dim=32, to=8)
     assert (found["patches"], found["kept"]) == (2000, 20)
     assert "20 of 20 picks, 0 s left" in capsys.readouterr().err
+
+
+def test_a_sample_covers_worse_than_all_patches_and_better_than_a_random_subset(monkeypatch):
+    monkeypatch.setattr(coreset_large, "FEWER", 3000)
+    monkeypatch.setattr(coreset_large, "SAMPLES", (300,))
+    monkeypatch.setattr(coreset_large, "DIM", 160)
+    sampled, random = coreset_large.samples()
+    assert (sampled.name, random.name) == ("coreset-large-sample-10", "coreset-large-random")
+    assert 1.0 <= sampled.value < random.value

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mechlab.runs.arm_table import METRICS, measured
+from mechlab.runs.arms import arms_of, scored
 from mechlab.runs.folder import RunFolder
 from mechlab.train.session import reevaluate, train
 
@@ -67,6 +69,65 @@ def test_an_arm_of_two_keys_is_named_or_refused(mechlab, arms):
     assert (status, out) == (1, "")
     assert "differs from 'reduced" in err and "(dia_blocks, tail_weight)" in err
     assert mechlab("compare", *paths(arms, "tail", "both"), "--one-factor")[0] == 0
+
+
+def paired(one, other):
+    """The mean difference of two seeds and its interval: Student t, one degree of freedom, 95 %."""
+    change = np.array(one) - np.array(other)
+    half = 12.706204736 * change.std(ddof=1) / np.sqrt(2)
+    return change.mean(), [change.mean() - half, change.mean() + half]
+
+
+def test_two_systems_are_compared_seed_by_seed(mechlab, arms, small_request):
+    request = replace(small_request, system="patchcore", preset="mini", epochs=None, batch_size=None,
+                      settings={"ratio": 0.1, "projection": "sparse", "projection_dim": 8})  # fmt: skip
+    banks = [RunFolder.open(Path(train(replace(request, seed=seed))["path"])) for seed in (0, 1)]
+    status, out, err = mechlab("compare", *paths(arms, "plain"), *[run.path for run in banks], "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    differs = found["arms"][1]["differs"]
+    assert differs[-1] == "system" and {name.partition(".")[0] for name in differs} == {
+        "evaluation",
+        "system",
+    }
+    assert found["arms"][1]["arm"].startswith("patchcore mini") and found["arms"][1]["seeds"] == [0, 1]
+    values = [[run.summary()["mean"]["pixel_ap"] for run in runs]
+              for runs in (banks, [arms["plain", seed] for seed in (0, 1)])]  # fmt: skip
+    row = next(row for row in found["differences"] if row["metric"] == "pixel_ap")
+    difference, interval = paired(*values)
+    assert (row["difference"], row["n"]) == (pytest.approx(difference), 2)
+    assert row["interval"] == pytest.approx(interval)
+
+
+def test_all_pairs_are_held_against_each_other(mechlab, arms, tmp_path):
+    words = ["compare", *paths(arms, "plain", "tail", "both"), "--all-pairs"]
+    found = json.loads(mechlab(*words, "--csv", "pairs.csv", "--json")[1])
+    rows = [row for row in found["differences"] if row["metric"] == "pixel_ap"]
+    names = [arm["arm"] for arm in found["arms"]]
+    pairs = [(names[at], names[before]) for before in range(3) for at in range(before + 1, 3)]
+    assert [(row["arm"], row["against"]) for row in rows] == pairs
+    first = json.loads(mechlab(*words[:-1], "--json")[1])
+    assert [row["difference"] for row in rows[:2]] == [row["difference"] for row in first["differences"]
+                                                       if row["metric"] == "pixel_ap"]  # fmt: skip
+    both = zip(found["differences"], first["differences"], strict=False)
+    assert all(row["p_holm"] >= other["p_holm"] for row, other in both)
+    values = [
+        [arms[name, seed].summary()["mean"]["pixel_ap"] for seed in (0, 1)] for name in ("both", "tail")
+    ]
+    assert rows[2]["interval"] == pytest.approx(paired(*values)[1])
+    with (tmp_path / "pairs.csv").open() as stream:
+        told = [(row["arm"], row["against"]) for row in csv.DictReader(stream) if row["metric"] == "pixel_ap"]
+    assert sorted(told) == sorted([*pairs, (names[0], "")])
+    out = mechlab(*words)[1]
+    assert "differences of all pairs, paired by seed" in out
+
+
+def test_metrics_of_messages_are_shown_where_a_run_has_them(arms):
+    one, other = (scored(str(arms["plain", seed].path), Path("runs")) for seed in (0, 1))
+    messages = replace(one, metrics={"accuracy": 0.9, "f1": 0.8, "forgetting": None})
+    assert measured(arms_of([one])) == METRICS
+    assert measured(arms_of([messages])) == ("accuracy", "f1")
+    assert measured(arms_of([messages, other])) == (*METRICS, "accuracy", "f1")
 
 
 def test_a_switch_that_did_nothing_is_refused(mechlab, arms, tmp_path):

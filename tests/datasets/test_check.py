@@ -8,9 +8,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from cli.main import mechlab
+from mechlab import systems
 from mechlab.errors import MechlabError
 from reproductions.datasets.check import check
-from reproductions.datasets.published import PUBLISHED
+from reproductions.datasets.published import CLASSES, TOTALS
 
 
 @pytest.fixture
@@ -69,22 +70,47 @@ def test_every_problem_is_told_not_only_the_first(root):
 def test_counts_stand_beside_the_published_ones(root):
     (root / "bolt").rename(root / "screw")
     document = check(root, "mvtec")
-    assert document["classes"]["screw"]["published"] == (320, 41, 119)
-    assert any("14 images of train, and 320 were published" in problem for problem in document["problems"])
+    assert document["classes"]["screw"]["published"]["train"] == 320
+    assert document["problems"] == [
+        f"class 'screw' has {own} images of {kind}, and {there} were published; complete the folder."
+        for kind, own, there in (("train", 14, 320), ("test normal", 4, 41), ("test defective", 4, 119),
+                                 ("normal", 18, 361))
+    ]  # fmt: skip
     assert "bottle" in document["absent"] and "screw" not in document["absent"]
 
 
 @pytest.mark.parametrize(
     ("name", "total"),
     [
-        ("mvtec", (3629, 467, 1258)),
-        ("visa", (8659, 962, 1200)),
-        ("mpdd", (888, 176, 282)),
-        ("autovi", (1523, 1521, 878)),
+        ("mvtec", {"train": 3629, "test normal": 467, "test defective": 1258}),
+        ("visa", {"normal": 9621, "test defective": 1200}),
+        ("autovi", {"train": 1523, "test normal": 1521, "test defective": 878}),
     ],
 )
 def test_published_counts_add_up_to_the_published_totals(name, total):
-    assert tuple(map(sum, zip(*PUBLISHED[name].values(), strict=True))) == total
+    for kind, number in total.items():
+        assert sum(counts[kind] for counts in CLASSES[name].values()) == number
+
+
+def test_of_mpdd_only_the_whole_is_compared_and_only_where_it_is_there(pictures, tmp_path):
+    names = systems.dataset("mpdd", spread(pictures, tmp_path)).subsets["all"]
+    document = check(tmp_path / "data", "mpdd")
+    assert set(document["classes"]) == set(names) and document["absent"] == []
+    assert all(row["published"] is None and not row["problems"] for row in document["classes"].values())
+    assert document["problems"][0] == (
+        f"data set 'mpdd' has {6 * 14} images of train, and {TOTALS['mpdd']['train']} were published; "
+        "complete the folder."
+    )
+    shutil.rmtree(tmp_path / "data" / "tubes")
+    document = check(tmp_path / "data", "mpdd")
+    assert (document["absent"], document["problems"]) == (["tubes"], [])
+
+
+def spread(pictures, tmp_path):
+    """A folder with one class copied under every name of MPDD."""
+    for name in ("bracket_black", "bracket_brown", "bracket_white", "connector", "metal_plate", "tubes"):
+        shutil.copytree(pictures / "bolt", tmp_path / "data" / name)
+    return tmp_path / "data"
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """VisA, MPDD and AutoVI in their published layouts: folders built here, since none of their images are."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -11,6 +12,7 @@ from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.train.pixels import Annotated
 from reproductions.backbones.cache import _mask_identity
+from reproductions.datasets.check import check
 
 SIZE = (40, 30)  # width, height
 
@@ -171,6 +173,32 @@ def test_masks_that_do_not_fit_are_told(autovi):
     config.unlink()
     with pytest.raises(MechlabError, match="needs the saturation of each defect"):
         dataset.channels(item, 40)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda entries: {"defects": entries}, "is no list of defects; restore the file"),
+        (lambda entries: [{k: v for k, v in one.items() if k != "defect_name"} for one in entries],
+         "has no 'defect_name'; it needs defect_name, pixel_value"),
+        (lambda entries: [*entries, entries[0] | {"defect_name": "bent"}],
+         "gives pixel value 255 to 'operations' and to 'bent'; give each defect its own"),
+        (lambda entries: [entries[0] | {"saturation_threshold": 1.5}, entries[1]],
+         "defect 'operations' of .*: a relative saturation of 1.5 is none; give a share above 0"),
+        (lambda entries: [entries[0], entries[1] | {"saturation_threshold": "many"}],
+         "defect 'operations' of .* has saturation_threshold 'many'; give a number"),
+        (lambda entries: entries[:1], "has no defect of pixel value 254, .* knows 255: add an entry"),
+    ],
+    ids=["no list", "no name", "one value twice", "share above 1", "no number", "no entry"],
+)  # fmt: skip
+def test_a_configuration_that_does_not_fit_is_told_before_any_metric(autovi, change, sentence):
+    config = autovi / "pipe_clip" / "defects_config.json"
+    assert check(autovi, "autovi")["problems"][0].startswith("class 'pipe_clip' has 3 images of train")
+    config.write_text(json.dumps(change(json.loads(config.read_text()))))
+    item = systems.dataset("autovi", autovi).items("pipe_clip")[-1]
+    with pytest.raises(MechlabError, match=sentence):
+        systems.dataset("autovi", autovi).channels(item, 40)
+    assert re.search(sentence, check(autovi, "autovi")["problems"][0])
 
 
 @pytest.mark.parametrize("change", ["absent", "size"])

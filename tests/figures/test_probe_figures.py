@@ -16,6 +16,7 @@ from mechlab.result import Evidence, Null, Result
 from mechlab.specs import Item
 
 NAMES = (
+    "coreset_coverage",
     "cross_task_cka",
     "energy_rank",
     "gaussianity",
@@ -31,11 +32,11 @@ MAPS = ("item", "row", "column")
 def record(tmp_path):
     """Write quantities (key, values, axes, coordinates) of `images` images and measure them with a probe."""
 
-    def write(probe, quantities, *, images, seed=0, defective=0, **parts):
-        train = {"system": "moleflow", "parts": parts, "tasks": [["gear"], ["weave"]], "seed": seed}
+    def write(probe, quantities, *, images, seed=0, defective=0, system="moleflow", split="test", **parts):
+        train = {"system": system, "parts": parts, "tasks": [["gear"], ["weave"]], "seed": seed}
         attributes = {"run_id": "run", "spec": {}, "provenance": {}, "train": train}
         items = [
-            Item(sha256=f"{at:064x}", class_name="gear", split="test", label=int(at >= images - defective),
+            Item(sha256=f"{at:064x}", class_name="gear", split=split, label=int(at >= images - defective),
                  defect="scratch" if at >= images - defective else "good", image=f"embedded:gear/{at}")
             for at in range(images)
         ]  # fmt: skip
@@ -106,10 +107,28 @@ def judged(record, rng):
         quantities = [(key, rng.standard_normal(24), ("item",), per_image(24)) for key in keys]
         return record("shortcut", quantities, images=24, defective=12)
 
+    def coreset_coverage():
+        runs = []
+        for ratio in (0.01, 0.1):
+            for coreset in ("greedy", "random"):
+                maps = rng.uniform(0, 1, (8, *GRID)) + (coreset == "random") + 0.1 / ratio
+                masks = np.zeros((8, 16, 16), bool)
+                masks[4:, 4:8, 4:8] = True
+                distance = ("activation/bank.0.distance", maps, MAPS, per_image(8))
+                scores = [("score/image", maps.max(axis=(1, 2)), ("item",), per_image(8)),
+                          ("score/patch", maps, MAPS, per_image(8)),
+                          ("score/mask", masks, ("item", "height", "width"), per_image(8))]  # fmt: skip
+                words = {"system": "patchcore", "ratio": ratio, "coreset": coreset}
+                for split, more, defective in (("train", [], 0), ("test", scores, 4)):
+                    for seed in range(2):
+                        runs.append(record("coreset_coverage", [distance, *more], images=8, seed=seed,
+                                           defective=defective, split=split, **words))  # fmt: skip
+        return Evidence.joined(runs)
+
     def judge(name):
         made = {"gradient_concentration": lambda: gradient(name), "tail_training": tail_training,
                 "gaussianity": gaussianity, "energy_rank": energy_rank, "cross_task_cka": cross_task_cka,
-                "shortcut": shortcut}[name]()  # fmt: skip
+                "shortcut": shortcut, "coreset_coverage": coreset_coverage}[name]()  # fmt: skip
         return systems.probe(name).judge(made)
 
     return judge
@@ -241,3 +260,14 @@ def test_trivial_statistics_stand_over_the_range_of_permuted_labels(judged):
     (row,) = result.tables["classes"]
     (bar,) = panel.patches
     assert (bar.get_y(), bar.get_y() + bar.get_height()) == pytest.approx((row["null_low"], row["null_high"]))
+
+
+def test_radii_stand_over_the_share_of_patches_greedy_beside_random(judged):
+    result = judged("coreset_coverage")
+    panel = drawn(result).child_axes[1]
+    seen = [[row["mean"] for row in result.tables["sizes"] if (row["coreset"], row["quantity"]) == pair]
+            for pair in (("greedy", "radius"), ("random", "radius"))]  # fmt: skip
+    lines = [container.lines[0] for container in panel.containers]
+    assert [list(line.get_ydata()) for line in lines[:2]] == seen
+    assert list(lines[0].get_xdata()) == [1.0, 10.0] and panel.get_xscale() == "log"
+    assert "feature distance" in panel.get_ylabel()

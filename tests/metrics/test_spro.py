@@ -90,6 +90,31 @@ def test_each_channel_counts_the_same_and_none_of_its_pixels_is_a_false_alarm():
     assert auc_spro(maps, [[Channel(large, 50), Channel(large, 1)]], limit=0.3) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
+def test_a_constant_map_finds_what_its_false_alarms_pay_for(limit):
+    mask = np.zeros((10, 10), bool)
+    mask[:2] = True
+    for saturated_at in (1, 7, 20):  # one threshold, from nothing to everything
+        found = auc_spro(np.ones((2, 10, 10)), [[Channel(mask, saturated_at)], []], limit=limit)
+        assert found == pytest.approx(limit / 2)
+
+
+def test_two_defects_of_two_images_by_hand():
+    masks = np.zeros((2, 4, 5), bool)
+    masks[0, 0, :4], masks[1, 3, :2] = True, True  # four pixels that saturate at two; two at two
+    maps = np.zeros((2, 4, 5))
+    maps[0, 0, :4] = [9, 8, 3, 2]
+    maps[1, 3, :2] = [7, 1]
+    maps[0, 1, 0] = maps[1, 0, 0] = 5  # two of 34 normal pixels
+    # thresholds 9, 8, 7: overlaps 1/2 and 0, 1 and 0, 1 and 1/2 before any false alarm: mean 3/4 from rate 0
+    # to 2/34; below 5: 3 and 2 change nothing, at 1 the second is whole, and the rate is still 2/34.
+    limit = 2 / 34
+    channels = [[Channel(masks[0], 2)], [Channel(masks[1], 2)]]
+    assert auc_spro(maps, channels, limit=limit) == pytest.approx(0.75)
+    # from 2/34 on the mean is 1, up to the limit
+    assert auc_spro(maps, channels, limit=2 * limit) == pytest.approx((0.75 + 1) / 2)
+
+
 def test_a_monotone_change_of_scores_changes_nothing(rng):
     channels = channels_of(rng, 3, (8, 8))
     maps = np.round(rng.standard_normal((3, 8, 8)), 1)

@@ -87,6 +87,14 @@ def test_cells_stay_within_their_number(rng):
     assert bins.ascending("pixels").sum() == len(values)
 
 
+@pytest.mark.parametrize("value", [0.0, -3.5, 1e30, np.inf])
+def test_a_constant_map_is_chance(images, value):
+    stream = streamed(np.full_like(images[0], value), images[1])
+    assert stream.auroc() == 0.5
+    assert stream.average_precision() == pytest.approx(images[1].mean())
+    assert stream.area(0.3) == pytest.approx(0.15)
+
+
 def test_channels_give_auc_spro(images, rng):
     maps, masks = np.round(images[0], 1), images[1]
     channels = [[Channel(mask, int(mask.sum()) // 3)] if mask.any() else [] for mask in masks]

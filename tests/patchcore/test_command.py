@@ -1,6 +1,7 @@
 """PatchCore from the command line: train, record, evaluate, score, export; a run that was killed goes on."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import mechlab
+from figures.page.reading import run_content
 from mechlab import recording
 from mechlab.errors import MechlabError
 from mechlab.train import session
 from mechlab.train.session import train
+from reproductions.datasets.check import check
 
 
 def told(*words):
@@ -49,6 +52,35 @@ def test_a_run_that_stops_after_a_task_goes_on_to_the_same_numbers(bank_request,
         assert again[key] == bank_summary[key]
 
 
+def test_without_masks_pixel_metrics_are_absent_and_that_is_said(
+    bank_request, bank_summary, pictures, tmp_path
+):
+    root = shutil.copytree(pictures, tmp_path / "data")
+    shutil.rmtree(root / "bolt" / "ground_truth")
+    said = []
+    found = train(replace(bank_request, root=root, out=tmp_path / "runs"), report=said.append)
+    bolt, nut = found["metrics"]["bolt"], found["metrics"]["nut"]
+    assert [bolt[name] for name in ("pixel_auroc", "pixel_ap", "aupro")] == [None] * 3
+    assert bolt["image_auroc"] == bank_summary["metrics"]["bolt"]["image_auroc"]
+    assert nut["pixel_auroc"] == found["mean"]["pixel_auroc"] == bank_summary["metrics"]["nut"]["pixel_auroc"]
+    sentence = "  bolt: no test image has a mask, so pixel metrics are absent, not zero; add ground_truth."
+    assert said.count(sentence) == 1 and not any("nut: no test image" in line for line in said)
+    report = told("pixels", found["path"])
+    assert report["metrics"]["bolt"] == {} and report["mean"]["pixel_auroc"] == nut["pixel_auroc"]
+    problems = check(root, "folder")["problems"]
+    assert problems == ["class 'bolt' has no masks, so its pixel metrics are absent; add ground_truth."]
+
+
+def test_test_images_of_one_label_have_no_image_metrics_and_that_is_said(bank_request, pictures, tmp_path):
+    root = shutil.copytree(pictures, tmp_path / "data")
+    shutil.rmtree(root / "bolt" / "test" / "good")
+    said = []
+    request = replace(bank_request, root=root, tasks="bolt", out=tmp_path / "runs")
+    found = train(request, report=said.append)["metrics"]["bolt"]
+    assert found["image_auroc"] is None and found["image_ap"] is None and found["pixel_auroc"] > 0.9
+    assert any("bolt: test images of one label alone, so image metrics are absent" in line for line in said)
+
+
 def test_two_seeds_are_two_trajectories(bank_request, bank_summary, tmp_path):
     other = train(replace(bank_request, seed=1, tasks="bolt", out=tmp_path / "runs"))
     first = train(replace(bank_request, tasks="bolt", out=tmp_path / "runs"))
@@ -63,7 +95,27 @@ def test_it_is_recorded_like_any_system(bank_run, tmp_path):
         names = opened.keys()
         assert "activation/bank.0.distance" in names and "score/patch" in names
         maps = opened["activation/bank.0.distance"][:]
+        assert opened["score/patch"].unit == "feature distance"
     assert np.isfinite(maps).all() and maps.min() >= 0
+
+
+def test_a_report_names_the_unit_of_its_scores(bank_run, small_run):
+    assert [run_content(run).score_unit for run in (bank_run, small_run)] == ["feature distance", "nats"]
+
+
+def test_reweighting_moves_image_scores_and_no_map(bank_request, bank_run, bank_summary, tmp_path):
+    settings = bank_request.settings | {"reweight": 4}
+    found = train(replace(bank_request, settings=settings, out=tmp_path / "runs"))
+    for name, metrics in found["metrics"].items():
+        assert metrics["pixel_ap"] == bank_summary["metrics"][name]["pixel_ap"]
+        assert metrics["threshold"] < bank_summary["metrics"][name]["threshold"]  # a weight is below 1
+    words = ("--site", "*", "--quantity", "score", "--limit", "6")
+    scores = []
+    for path in (bank_run.path, found["path"]):
+        with recording.open(told("record", path, *words)["recording"]) as opened:
+            scores.append((opened["score/image"][:], opened["score/patch"][:]))
+    assert np.array_equal(scores[0][1], scores[1][1])
+    assert (scores[1][0] < scores[0][0]).all()
 
 
 @pytest.mark.parametrize(("router", "least"), [("likelihood", 0.9), ("prototypes:1", 0.5), ("oracle", 1.0)])

@@ -1,4 +1,4 @@
-"""Greedy k-center in blocks: the picks of sequential greedy, one by one, and the cover that it promises."""
+"""Greedy k-center by nested pools: the picks of sequential greedy one by one, and the cover it promises."""
 
 import numpy as np
 import pytest
@@ -26,16 +26,19 @@ def clustered(rng, count, dim):
 
 
 @pytest.mark.parametrize(("count", "dim", "picks"), [(3000, 16, 300), (2000, 2, 500), (700, 64, 700)])
-@pytest.mark.parametrize("pool", [1, 16, 256], ids=["pool 1", "pool 16", "pool 256"])
-def test_index_for_index_the_picks_of_sequential_greedy(rng, monkeypatch, count, dim, picks, pool):
-    monkeypatch.setattr(coreset, "POOL_LEAST", pool)
-    monkeypatch.setattr(coreset, "POOL_MOST", pool)
+@pytest.mark.parametrize(("share", "least"), [(2, 1), (3, 16), (16, 256), (500, 4)],
+                         ids=["halves to one", "thirds", "as it is", "one small pool"])  # fmt: skip
+def test_index_for_index_the_picks_of_sequential_greedy(rng, monkeypatch, count, dim, picks, share, least):
+    monkeypatch.setattr(coreset, "SHARE", share)
+    monkeypatch.setattr(coreset, "LEAST", least)
     monkeypatch.setattr(coreset, "BLOCK", 5000)  # several chunks
     patches = clustered(rng, count, dim)
     assert k_center(patches, picks, start=7).tolist() == sequential(patches, picks, 7)
 
 
-def test_of_equally_far_patches_the_first_is_taken(rng):
+@pytest.mark.parametrize("least", [1, 8, 256])
+def test_of_equally_far_patches_the_first_is_taken(rng, monkeypatch, least):
+    monkeypatch.setattr(coreset, "LEAST", least)
     grid = torch.from_numpy(np.stack(np.mgrid[:20, :20], axis=-1).reshape(-1, 2).astype(float))
     patches = grid[torch.from_numpy(rng.permutation(400))]
     assert k_center(patches, 400, start=3).tolist() == sequential(patches, 400, 3)
@@ -70,10 +73,22 @@ def test_turning_and_moving_all_patches_changes_nothing(rng):
     assert k_center(patches @ turn + 1.0, 80).tolist() == k_center(patches, 80).tolist()
 
 
-def test_progress_is_told_up_to_the_end(rng):
+def test_progress_is_told_up_to_the_end(rng, monkeypatch):
+    monkeypatch.setattr(coreset, "LEAST", 8)  # three pools within each other
     told = []
     k_center(clustered(rng, 2000, 8), 100, told=lambda done, total: told.append((done, total)))
-    assert told[-1] == (100, 100) and told == sorted(told)
+    assert told[-1] == (100, 100) and told == sorted(told) and len(told) > 10
+
+
+def test_most_patches_are_brought_up_to_date_seldom(rng, monkeypatch):
+    seen = []
+    approach = coreset._Pool.approach
+    monkeypatch.setattr(
+        coreset._Pool, "approach", lambda pool, picks: (seen.append(len(pool)), approach(pool, picks))
+    )
+    monkeypatch.setattr(coreset, "LEAST", 16)
+    k_center(clustered(rng, 4000, 32), 400)
+    assert seen.count(4000) < 400 / 5
 
 
 @pytest.mark.parametrize(("patches", "ratio", "count"), [(50_000, 0.01, 500), (10, 0.01, 1), (300, 0.29, 87)])

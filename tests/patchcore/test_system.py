@@ -6,8 +6,9 @@ import torch
 
 from mechlab.errors import MechlabError
 from mechlab.runs.settings import unused
-from mechlab.systems import catalog, load
-from mechlab.train.stage import Trainable
+from mechlab.systems import catalog, load, score_unit
+from mechlab.train.scoring import Scores, score
+from mechlab.train.stage import Trainable, unit_of
 from reproductions.patchcore.catalog import CONFIG, NEEDS, PARTS, PRESETS, SYSTEM
 from reproductions.patchcore.config import PatchCoreConfig
 from reproductions.patchcore.losses import loss_by_name
@@ -35,6 +36,16 @@ def test_it_is_found_by_name_and_every_target_exists():
     assert load(SYSTEM.target) is PatchCore and load(CONFIG) is PatchCoreConfig
     assert all(callable(load(part.target)) and part.system == "patchcore" for part in PARTS)
     assert isinstance(PatchCore.create({}, dim=DIM, grid=GRID, seed=0), Trainable)
+
+
+def test_its_scores_are_distances_and_those_of_other_systems_nats():
+    assert unit_of(PatchCore.create({}, dim=DIM, grid=GRID, seed=0)) == "feature distance"
+    assert score_unit("patchcore") == "feature distance"
+    assert (unit_of(torch.nn.Identity()), score_unit("moleflow"), score_unit("theirs")) == (
+        "nat",
+        "nats",
+        "nats",
+    )
 
 
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
@@ -114,9 +125,46 @@ def test_reweighting_is_the_published_formula_on_the_highest_patch(normals):
         around = (bank - bank[star]).norm(dim=1).argsort()[:4]
         away = torch.exp((bank[around] - patch).norm(dim=1))
         weight = 1 - torch.exp((bank[star] - patch).norm()) / away.sum()
-        found = weighted.patch_scores(batch, task=0)[image]
-        assert torch.allclose(found, weight * scores[image], rtol=1e-4)
+        found = weighted.image_weights(batch, scores, task=0)[image]
+        assert torch.allclose(found, weight, rtol=1e-4)
         assert 0 < weight < 1
+    assert torch.equal(weighted.patch_scores(batch, task=0), scores)  # maps are not weighed
+    assert plain.image_weights(batch, scores, task=0) is None
+
+
+def test_a_weight_reaches_image_scores_alone(normals, tmp_path):
+    system, features = made(normals, tasks=2, reweight=4), np.concatenate([normals[:3], normals[:2] + 10])
+    found = score(system, features, task=0, tasks=2, router="euclidean", device=torch.device("cpu"))
+    assert found.routes.tolist() == [0, 0, 0, 1, 1]
+    for maps, images, weights in ((found.given, found.given_images, found.given_weights),
+                                  (found.routed, found.routed_images, found.routed_weights)):  # fmt: skip
+        assert np.array_equal(images, maps * weights[:, None, None])
+    batch = torch.from_numpy(features)
+    for task, chosen in ((0, slice(0, 3)), (1, slice(3, 5))):
+        own = system.image_weights(batch[chosen], system.patch_scores(batch[chosen], task=task), task=task)
+        assert np.allclose(found.routed_weights[chosen], own)
+    found.save(tmp_path / "scores.npz")
+    again = Scores.load(tmp_path / "scores.npz")
+    assert np.array_equal(again.routed_images, found.routed_images)
+
+
+def test_without_weights_image_scores_read_the_maps_and_files_hold_none(normals, tmp_path):
+    found = score(made(normals), normals, task=0, tasks=1, router="oracle", device=torch.device("cpu"))
+    assert found.given_images is found.given and found.routed_weights is None
+    found.save(tmp_path / "scores.npz")
+    with np.load(tmp_path / "scores.npz") as arrays:
+        assert set(arrays) == {"given", "routed", "distances", "routes"}
+    assert Scores.load(tmp_path / "scores.npz").given_weights is None
+
+
+def test_a_random_coreset_is_a_seeded_subset_of_as_many(normals):
+    every = torch.from_numpy(normals.reshape(-1, DIM))
+    one, again, greedy = (made(normals, **words).bank["0"].patches for words in
+                          ({"coreset": "random"}, {"coreset": "random"}, {}))  # fmt: skip
+    assert torch.equal(one, again) and one.shape == greedy.shape and not torch.equal(one, greedy)
+    assert (one[:, None] == every[None]).all(dim=2).any(dim=1).all() and len(one.unique(dim=0)) == len(one)
+    radii = [float(torch.cdist(every, bank).min(dim=1).values.max()) for bank in (greedy, one)]
+    assert radii[0] < radii[1]
 
 
 def test_a_checkpoint_restores_a_bank_of_any_size(normals):
