@@ -7,6 +7,7 @@ from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from figures.columns import absent, column, described, groups, room, rows_of, spans
 from figures.forest import Room, Row, verdict_panel
@@ -71,7 +72,8 @@ def draw_course(result: Result, ax: Axes) -> None:
                     label=label(level))  # fmt: skip
     ax.set_xlabel("epoch of the task")
     ax.set_ylabel("mean std of the noise\n(unit of the features)")
-    ax.set_ylim(bottom=0.0)
+    ax.set_ylim(0.0, 1.2 * float(np.nanmax(column(rows, "mean"))))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_title("Mean std while it trains, means over seeds", fontsize=9, pad=20)
     ax.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, fontsize=6.5, borderaxespad=0.1)
 

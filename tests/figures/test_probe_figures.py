@@ -21,6 +21,7 @@ NAMES = (
     "energy_rank",
     "gaussianity",
     "gradient_concentration",
+    "noise_influence",
     "shortcut",
     "tail_training",
 )
@@ -125,10 +126,28 @@ def judged(record, rng):
                                            defective=defective, split=split, **words))  # fmt: skip
         return Evidence.joined(runs)
 
+    def noise_influence():
+        runs = []
+        for seed in range(2):
+            quantities = []
+            for level in ("noise.0.layer1", "noise.0.layer2"):
+                values = rng.uniform(0.05, 0.2, (8, 20, 6))
+                roles = {"influence": values, "distance": values.mean(axis=2, keepdims=True), "std": values,
+                         "start": values}  # fmt: skip
+                quantities += [(f"activation_subsample/{level}.{role}", value, ("item", "draw", "dim"),
+                                per_image(8)) for role, value in roles.items()]  # fmt: skip
+                trace = np.array([[[4, 0.5, 4, 4], [4, 0.4, 3, 5]]]) * (1 + seed)
+                quantities.append((f"weight/{level}.trace", trace, ("stage", "fan_out", "fan_in"),
+                                   {"stage": np.zeros(1, np.int32)}))  # fmt: skip
+            runs.append(record("noise_influence", quantities, images=8, seed=seed, split="train",
+                               system="rd-noising"))  # fmt: skip
+        return Evidence.joined(runs)
+
     def judge(name):
         made = {"gradient_concentration": lambda: gradient(name), "tail_training": tail_training,
                 "gaussianity": gaussianity, "energy_rank": energy_rank, "cross_task_cka": cross_task_cka,
-                "shortcut": shortcut, "coreset_coverage": coreset_coverage}[name]()  # fmt: skip
+                "shortcut": shortcut, "coreset_coverage": coreset_coverage,
+                "noise_influence": noise_influence}[name]()  # fmt: skip
         return systems.probe(name).judge(made)
 
     return judge
@@ -271,3 +290,15 @@ def test_radii_stand_over_the_share_of_patches_greedy_beside_random(judged):
     assert [list(line.get_ydata()) for line in lines[:2]] == seen
     assert list(lines[0].get_xdata()) == [1.0, 10.0] and panel.get_xscale() == "log"
     assert "feature distance" in panel.get_ylabel()
+
+
+def test_the_shape_of_the_noise_stands_beside_isotropic_noise_and_its_course_over_epochs(judged):
+    result = judged("noise_influence")
+    shape, course = drawn(result).child_axes[1:]
+    wanted = [row["mean"] for row in result.tables["tenths"] if row["level"].endswith("layer1")][:10]
+    lines = [container.lines[0] for container in shape.containers]
+    assert len(lines) == 4 and list(lines[0].get_ydata()) == wanted
+    assert any(line.get_linestyle() == ":" and set(line.get_ydata()) == {1.0} for line in shape.lines)
+    points = course.containers[0].lines[0]
+    assert list(points.get_xdata()) == [1, 2]
+    assert list(points.get_ydata()) == pytest.approx([0.125, 0.1])
