@@ -57,31 +57,36 @@ class ActivationTap:
             self.axes[seen] = output_axes(site, values.shape, model=self.target.model)
         values, axes = items_first(values, self.axes[seen])
         if entry.reduction == "norm":
-            values, axes = norm_over_channels(values, axes)
-        if entry.reduction in (None, "norm"):
-            self._put(site, Reduced(entry.reduction or "", values, axes))
+            values, axes = norm_over_channels(values, axes, work=sink.work)
+            self._put_later(site, Reduced("norm", values, axes))
+        elif entry.reduction is None:
+            self._put(site, Reduced("", values, axes))
         elif entry.reduction.startswith("subsample"):
             self._put(site, next(reduced(values, axes, entry.reduction)))
         else:
             self._put_summary(site, values, axes)
 
     def _put_summary(self, site: Site, values: Tensor, axes: tuple[str, ...]) -> None:
-        """Write one row for the batch in a training step; elsewhere one row an image; nothing of no image.
-
-        The row of a step waits for its end: between the model's products every call is a slow one.
-        """
+        """Write one row for the batch in a training step; elsewhere one row an image; nothing of no image."""
         if not values.numel():  # a rank without a share of the batch
             return
         reduction = str(self.target.entry.reduction)
         if self.target.sink.per_parameter_axis == "step":
             for part in reduced(values, axes, reduction, work=self.target.sink.work):
                 row = part._replace(values=part.values[None], axes=("step", *part.axes))
-                self.waiting.append((site, row))
+                self._put_later(site, row)
             return
         by_image = [list(reduced(values[at : at + 1], axes, reduction)) for at in range(len(values))]
         for parts in zip(*by_image, strict=True):
             stacked = torch.stack([part.values for part in parts])
             self._put(site, parts[0]._replace(values=stacked, axes=("item", *parts[0].axes)))
+
+    def _put_later(self, site: Site, part: Reduced) -> None:
+        """Write what no later operation can change, in a step at its end: between products calls are slow."""
+        if self.target.sink.per_parameter_axis == "step":
+            self.waiting.append((site, part))
+        else:
+            self._put(site, part)
 
     def _put(self, site: Site, part: Reduced) -> None:
         key = self.key(site, part.name or None)
@@ -125,13 +130,17 @@ def items_first(values: Tensor, axes: tuple[str, ...]) -> tuple[Tensor, tuple[st
     if "item" not in axes:
         raise ValueError(f"axes {axes} have no 'item': one axis of a site must be the images")
     at = axes.index("item")
+    if at == 0:
+        return values, axes
     return values.movedim(at, 0), ("item", *axes[:at], *axes[at + 1 :])
 
 
-def norm_over_channels(values: Tensor, axes: tuple[str, ...]) -> tuple[Tensor, tuple[str, ...]]:
+def norm_over_channels(
+    values: Tensor, axes: tuple[str, ...], *, work: Tensor | None = None
+) -> tuple[Tensor, tuple[str, ...]]:
     """Return the Euclidean norm over the channel axis, in float32 at least; ValueError if there is none."""
     found = [axis for axis in CHANNELS if axis in axes]
     if not found:
         raise ValueError(f"axes {axes} have no channel axis to take a norm over")
     at = axes.index(found[0])
-    return norm_along(values, at), axes[:at] + axes[at + 1 :]
+    return norm_along(values, at, work=work), axes[:at] + axes[at + 1 :]

@@ -27,10 +27,23 @@ def norm(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     return exact
 
 
-def norm_along(values: Float[Tensor, "*shape"], axis: int) -> Float[Tensor, "*rest"]:
-    """Return the Euclidean norm over one axis, in the precision of the values (float32 at least)."""
-    wide = values if values.dtype == torch.float64 else values.float()
+def norm_along(
+    values: Float[Tensor, "*shape"], axis: int, *, work: Float[Tensor, " block"] | None = None
+) -> Float[Tensor, "*rest"]:
+    """Return the Euclidean norm over one axis, in the precision of the values (float32 at least).
+
+    `work` is memory for the squares; a part of `values` that does not fit into it takes fresh memory.
+    """
+    wide = values.detach() if values.dtype == torch.float64 else values.detach().float()
     if axis == values.ndim - 1:
         along: Tensor = torch.linalg.vector_norm(wide, dim=axis)
         return along
-    return wide.square().sum(dim=axis).sqrt_()  # along an axis that is not the last, ten times as quick
+    if work is None or axis == 0 or (work.dtype, work.device) != (wide.dtype, wide.device):
+        return wide.square().sum(dim=axis).sqrt_()  # along an axis that is not the last, ten times as quick
+    group = max(1, work.numel() // max(1, wide[0].numel()))
+    found = wide.new_empty(*wide.shape[:axis], *wide.shape[axis + 1 :])
+    for part, into in zip(wide.split(group), found.split(group), strict=True):
+        fits = part.numel() <= work.numel()
+        place = work[: part.numel()].view(part.shape) if fits else torch.empty_like(part)
+        torch.sum(torch.mul(part, part, out=place), dim=axis, out=into)
+    return found.sqrt_()

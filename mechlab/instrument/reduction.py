@@ -19,6 +19,7 @@ CHANNELS = ("dim", "channel")
 PROBABILITIES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 _QUANTILE_ELEMENTS = 65_536
 _BLOCK_BYTES = 1024**2  # rows that stay in the processor's cache
+_NEAR = 16  # rows whose mean is the offset: any number near the mean will do, and few are quick
 
 
 class Reduced(NamedTuple):
@@ -84,7 +85,7 @@ def moments(
     total, square = torch.zeros_like(shift), torch.zeros_like(shift)
     ones = rows.new_ones(len(_blocks(rows)[0]))
     for block in _shifted(rows, shift, work=work):
-        total += ones[: len(block)] @ block
+        total += block.sum(dim=0)  # in pairs: a mean has no error to spare for a product's running sum
         square += ones[: len(block)] @ block.square_()
     rest = total / len(rows)
     return shift + rest, square / len(rows) - rest.square()
@@ -93,20 +94,22 @@ def moments(
 def plane_moments(
     planes: Float[Tensor, "item dim place"], *, work: Float[Tensor, " block"] | None = None
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
-    """Return what `moments` does with every place a row; turning images into rows would copy them."""
+    """Return what `moments` does with every place a row; turning images into rows would copy them.
+
+    A block is as many images as fit, or a part of the places of one: many small calls cost more than sums.
+    """
     items, dim, places = planes.shape
+    near = planes[0, :, :_NEAR].mean(dim=1, keepdim=True)
     width = max(1, min(places, _BLOCK_BYTES // (dim * planes.itemsize)))
-    ones = planes.new_ones(width)
-    near = (planes[0, :, :width] @ ones / width).unsqueeze(1)
-    place = _memory(dim * width, like=planes, work=work)
+    group = max(1, min(items, _BLOCK_BYTES // (dim * width * planes.itemsize)))
+    place = _memory(group * dim * width, like=planes, work=work)
     total = torch.zeros(dim, dtype=torch.float64, device=planes.device)
     square = torch.zeros_like(total)
-    for plane in planes:
-        for block in plane.split(width, dim=1):
-            size = block.shape[1]
-            shifted = torch.sub(block, near, out=place[: dim * size].view(dim, size))
-            total += shifted @ ones[:size]
-            square += shifted.square_() @ ones[:size]
+    for images in planes.split(group):
+        for block in images.split(width, dim=2):
+            shifted = torch.sub(block, near, out=place[: block.numel()].view(block.shape))
+            total += shifted.sum(dim=(0, 2))
+            square += shifted.square_().sum(dim=(0, 2))
     rest = total / (items * places)
     return near.squeeze(1).double() + rest, square / (items * places) - rest.square()
 
@@ -155,9 +158,8 @@ def _blocks(rows: Float[Tensor, "row dim"]) -> tuple[Tensor, ...]:
 
 
 def _near_mean(rows: Float[Tensor, "row dim"]) -> Float[Tensor, " dim"]:
-    """Return about the mean of the first rows: the offset, to be taken out before sums are rounded."""
-    first = _blocks(rows)[0]
-    return (first.new_ones(len(first)) @ first / len(first)).double()
+    """Return the mean of a few rows: about the offset, to be taken out before sums are rounded."""
+    return rows[:_NEAR].detach().mean(dim=0).double()
 
 
 def _shifted(
