@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from cli.console import cache_option, emit_json, emit_table, json_option, quiet_option, reporter
+from cli.console import cache_option, emit_json, emit_table, json_option, out_option, quiet_option, reporter
+from cli.switches import switch_options, with_switches
 
 ROOM = "reproductions.can_ids"
 METRICS = ("accuracy", "precision", "recall", "f1", "auroc", "ap", "fpr_at_recall")
@@ -204,3 +205,29 @@ def _best(row: dict[str, Any]) -> str:
 
 def _words(exclude: tuple[str, ...]) -> tuple[str, ...]:
     return () if exclude == ("nothing",) else exclude
+
+
+@command.command(name="memory")
+@click.argument("system", type=click.Choice(["vgae", "gat"]))
+@click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder of the logs.")
+@click.option("--preset", default="student", show_default=True)
+@click.option("--gigabytes", type=float, default=8.0, show_default=True,
+              help="Memory that there is, in 1e9 bytes.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the preset.")
+@switch_options
+@out_option
+@cache_option
+@json_option
+def memory_command(gigabytes: float, as_json: bool, **words: Any) -> None:  # noqa: ANN401 - click's words
+    """Count the memory of a training step of SYSTEM, what a teacher adds, and the windows that fit.
+
+    \b
+    Example:
+        mechlab can memory gat --root logs/hcrl_sa --mode normal --distill auto --gigabytes 8
+    """
+    from mechlab.runs.words import request_of
+    from mechlab.systems import load
+
+    request = request_of(with_switches(words), config=None, given=set(words))
+    found = load(f"{ROOM}.memory:forecast")(request, gigabytes=gigabytes)
+    emit_json(found) if as_json else emit_table(("", "value"), list(found.items()))

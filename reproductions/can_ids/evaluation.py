@@ -26,7 +26,7 @@ from reproductions.can_ids.latency import seconds_a_window
 from reproductions.can_ids.scoring import scored
 
 HALF = 0.5  # probability from which a GAT calls an attack
-BASELINE = ("f1", "auroc", "ap")  # of the baseline, that stand beside those of the detector
+BASELINE = ("f1", "f1_macro", "auroc", "ap")  # of the baseline, that stand beside those of the detector
 Row = dict[str, Any]
 
 
@@ -61,7 +61,7 @@ def rows_of(
     metrics = flat(judged(Scored(graphs=windows.test, scores=scores, threshold=threshold)))
     ordinary = flat(judge_baseline(windows.whole, false_positive_rate=false_positives)["groups"])
     for name, row in metrics.items():
-        row |= {f"baseline_{metric}": ordinary[name][metric] for metric in BASELINE}
+        row |= {f"baseline_{metric}": ordinary[name].get(metric) for metric in BASELINE}
         row["baseline_single_auroc"] = ordinary[name]["single_auroc"]
     return metrics
 

@@ -74,7 +74,11 @@ class Fusion(nn.Module):
             parameters=names, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
         return Stage(
-            scopes=scopes, groups=(group,), epochs=config.epochs, batch_size=config.batch_size, unit=""
+            scopes=scopes,
+            groups=(group,),
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            unit="a window",
         )
 
     def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Loss:

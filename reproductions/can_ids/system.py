@@ -76,12 +76,12 @@ class Detector(nn.Module):
         names = [name for name, _ in self.named_parameters()]
         moving = tuple(name for name in names if not name.startswith("teacher."))
         scopes: dict[str, Scope] = {name: "shared" if name in moving else "frozen" for name in names}
-        config = self.config
+        config, unit = self.config, "a node" if isinstance(self.config, VGAEConfig) else "nats a window"
         group = ParameterGroup(
             parameters=moving, learning_rate=config.learning_rate, weight_decay=config.weight_decay
         )
         return Stage(scopes=scopes, groups=(group,), epochs=config.epochs, batch_size=config.batch_size,
-                     clip_norm=config.clip_norm, curriculum=self.curriculum, unit="")  # fmt: skip
+                     clip_norm=config.clip_norm, curriculum=self.curriculum, unit=unit)  # fmt: skip
 
     def loss(self, batch: Float[Tensor, "batch row column dim"], *, task: int) -> Loss:
         """Return the loss of the windows of these numbers, and its parts: `train_loss`, `kd_loss`, ...."""

@@ -238,3 +238,15 @@ def test_a_fusion_stands_beside_what_it_has_to_beat(bench, gat, vgae):
     assert dqn["trajectory"] != found["trajectory"]
     with pytest.raises(MechlabError, match="names a run of gat; name a run of vgae"):
         bench.train("fusion", "--set", f"vgae={gat['run']}")
+
+
+def test_the_memory_of_a_step_is_told_with_and_without_a_teacher(bench, gat):
+    place = ["--root", bench.root, "--out", bench.out, "--cache", bench.place / "cache"]
+    words = ["can", "memory", "gat", *place, *TINY["gat"], "--json"]
+    taught = json.loads(run_command(*words, "--distill", gat["run"]).stdout)
+    alone = json.loads(run_command(*words).stdout)
+    assert taught["teacher_adds"] > 0 and alone["teacher_adds"] is None
+    assert (taught["safety_factor"], alone["safety_factor"]) == (0.38, 0.5)
+    assert 0 < taught["batch_size"] < alone["batch_size"]
+    with pytest.raises(MechlabError, match="hold no window of this model"):
+        run_command(*words, "--gigabytes", "0.00001")
