@@ -75,7 +75,7 @@ from cli.switches import switch_options, with_switches
 @click.option("--allow", multiple=True, metavar="NAME",
               help="Let pass, and mark, what is refused; see 'mechlab list combinations'.")  # fmt: skip
 @click.option("--task", "overrides", multiple=True, metavar="CLASS:KEY=VALUE",
-              help="A key of one task alone, by the name of its class: screw:dia_blocks=4.")  # fmt: skip
+              help="A key of one task alone: screw:dia_blocks=4, screw:image_size=448.")  # fmt: skip
 @click.option("--base-from", metavar="RUN", help="Take what tasks share from RUN and never train it.")
 @click.option("--name", help="A name of yours, for tables; one that contradicts the settings is refused.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")

@@ -15,6 +15,7 @@ from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.files import lock, remove_folder, size
 from mechlab.instrument.offline import NamedLoss, record_checkpoint
+from mechlab.instrument.one_grid import refuse_grids
 from mechlab.instrument.run_images import RAW, RunImages, classes, picked
 from mechlab.instrument.schedule import is_due
 from mechlab.recording import reader
@@ -44,6 +45,7 @@ def record_run(
     """
     plan = plan_of(RunFolder.open(path))
     spec = spec_of(plan, document)
+    refuse_grids(spec.plan, plan.inputs, tasks=range(max(spec.stages) + 1), adapters=spec.adapters)
     folder = plan.run.path / "recordings" / spec.hash
     with lock(plan.run.path / "recordings" / f".{spec.hash}.lock", what="recording"):
         if not finished(folder):

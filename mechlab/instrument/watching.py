@@ -18,6 +18,7 @@ from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.instrument.forecast import check_steps, checkpoint_bytes
 from mechlab.instrument.gradient import GradientTap
+from mechlab.instrument.one_grid import refuse_grids
 from mechlab.instrument.plan import read_plan
 from mechlab.instrument.recorder import Recorder
 from mechlab.instrument.schedule import check_fires
@@ -151,7 +152,7 @@ def watch(plan: Plan, module: nn.Module, world: World) -> Watch | None:
     """Return the observer that follows a request's recording plan; None for a rank with nothing to record.
 
     Raises:
-        MechlabError: a system that trains in no step.
+        MechlabError: a system that trains in no step, or places of tasks that see grids of their own.
     """
     assert plan.request.record is not None
     if plan.spec.epochs == 0:
@@ -160,6 +161,7 @@ def watch(plan: Plan, module: nn.Module, world: World) -> Watch | None:
             "leave --record out, and record the run with 'mechlab record'."
         )
     asked = read_plan(plan.request.record)
+    refuse_grids(asked, plan.inputs, tasks=range(len(plan.spec.tasks)))
     return Watch(plan, module, world, asked=asked) if rank_entries(asked, world) else None
 
 

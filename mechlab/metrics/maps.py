@@ -23,6 +23,21 @@ def upsample(
     return _apply(_bilinear(maps.shape[1], size), maps, _bilinear(maps.shape[2], size))
 
 
+def resampled(
+    maps: Float[np.ndarray, "item row column"], grid: tuple[int, int]
+) -> Float[np.ndarray, "item {grid[0]} {grid[1]}"]:
+    """Return the maps of an image on another grid of it, bilinear as in `upsample`; on their own as they are.
+
+    A coarser grid takes what stands at its patches' centres: of twice as fine a grid, the mean of four.
+    Raises ValueError for an empty grid.
+    """
+    if 0 in (*maps.shape[1:], *grid):
+        raise ValueError(f"cannot resample maps of shape {maps.shape} to a grid of {grid}")
+    if maps.shape[1:] == tuple(grid):
+        return maps
+    return _apply(_bilinear(maps.shape[1], grid[0]), maps, _bilinear(maps.shape[2], grid[1]))
+
+
 def smooth(
     maps: Float[np.ndarray, "item height width"], sigma: int | float
 ) -> Float[np.ndarray, "item height width"]:

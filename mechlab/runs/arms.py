@@ -90,6 +90,8 @@ def keys_of(run: RunFolder, evaluation: Mapping[str, Any]) -> dict[str, Any]:
              if key not in ("parts", "features", "seed", "allowed")}  # fmt: skip
     for key in _SEEN:
         keys[f"features.{key}"] = [features[key] for features in spec["features"]]
+    if "image_size" in keys:  # of a run whose tasks see sizes of their own
+        keys["features.image_size"] = [keys.pop("image_size"), *keys["features.image_size"]]
     return keys | {f"evaluation.{key}": evaluation[key] for key in _SCORED if key in evaluation}
 
 

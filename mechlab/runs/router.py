@@ -75,6 +75,12 @@ class Router:
         _refuse_more(numbers, words=words)
         return cls(base=name, term=term, weight=weight)
 
+    @property
+    def asks_experts(self) -> bool:
+        """Whether an image goes through the expert of each task that is compared."""
+        is_asking = self.base in ("likelihood", "entropy") or self.term == "entropy"
+        return is_asking or self.candidates is not None
+
     def __str__(self) -> str:
         rejection = f"/{REJECT}:{self.rejects:.12g}" if self.rejects else ""
         if self.candidates is not None:

@@ -14,6 +14,7 @@ from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.combinations import Setup, judge, refuse_idle
+from mechlab.runs.overrides import by_task, own_sizes
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
 from mechlab.runs.words import weights_of
@@ -123,8 +124,16 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
     changed = {key: value for key, value in values.items() if value != start.get(key)}
     if "aggregation" in changed:
         changed["aggregation_value"] = values["aggregation_value"]
-    keys = stream | inputs.model_dump() | parts | values
+    _check_overrides(base, parts, image_size=inputs.image_size)
+    keys = stream | inputs.model_dump() | parts | values | {"overrides": base.overrides}
     return Arm(name=arm.name, against=None, differs=(), request=request, evaluation=changed, keys=keys)
+
+
+def _check_overrides(request: TrainRequest, parts: dict[str, Any], *, image_size: int) -> None:
+    """Refuse what no task can have of its own; whether the classes are there, the training says."""
+    tasks = [(name,) for name in request.overrides]
+    by_task(request.overrides, system=request.system, tasks=tasks, parts=parts)
+    own_sizes(request.overrides, system=request.system, tasks=tasks, image_size=image_size)
 
 
 def _passed(

@@ -31,11 +31,15 @@ class DrawnBatches:
         task: int,
         seed: int,
         drawing: Drawing,
+        number: int | None = None,
     ) -> None:
-        """Bind the task's images; each is read when it is first drawn and then kept."""
+        """Bind the task's images; each is read when it is first drawn and then kept.
+
+        `number` is what draws depend on beside the seed; None: that of the task.
+        """
         self.inputs, self.features, self.drawing = inputs, features, drawing
-        self.items = inputs.fitting_items(task)
-        self.seed, self.task = seed, task
+        self.items, self.size = inputs.fitting_items(task), inputs.size(task)
+        self.seed, self.number = seed, task if number is None else number
         self.images: dict[int, UInt8[np.ndarray, "side side 3"]] = {}
         self.deviation = np.zeros(features.shape[-1])  # of each channel, for what is drawn in its units
         if drawing.damage == "jitter":
@@ -59,7 +63,7 @@ class DrawnBatches:
         return torch.from_numpy(values).to(device), view
 
     def _draw(self, item: int, epoch: int) -> np.random.Generator:
-        return np.random.default_rng([_SALT, self.seed, self.task, epoch, item])
+        return np.random.default_rng([_SALT, self.seed, self.number, epoch, item])
 
     def _images(
         self, items: Int[np.ndarray, " item"], angles: np.ndarray
@@ -74,7 +78,7 @@ class DrawnBatches:
 
     def _image(self, item: int) -> UInt8[np.ndarray, "side side 3"]:
         if item not in self.images:
-            self.images[item] = self.inputs.dataset.image(self.items[item], self.inputs.image_size)
+            self.images[item] = self.inputs.dataset.image(self.items[item], self.size)
         return self.images[item]
 
     def _extracted(
@@ -82,11 +86,11 @@ class DrawnBatches:
     ) -> Float[np.ndarray, "item row column dim"]:
         if not images:
             return self.features[:0]
-        extraction = import_module("reproductions.backbones.extraction")
+        extraction, extractor = _extraction(), self.inputs.extractor_at(self.size)
         size = extraction.BATCH
         return np.concatenate(
             [
-                extraction.extracted(np.stack(images[start : start + size]), self.inputs.extractor)
+                extraction.extracted(np.stack(images[start : start + size]), extractor)
                 for start in range(0, len(images), size)
             ]
         )
@@ -124,3 +128,7 @@ def _stacked(masks: list[Tensor], grid: tuple[int, ...]) -> Bool[Tensor, "item r
 
 def _augmentation() -> Any:  # noqa: ANN401 - reproductions, found by name
     return import_module("reproductions.datasets.augmentation")
+
+
+def _extraction() -> Any:  # noqa: ANN401 - likewise
+    return import_module("reproductions.backbones.extraction")

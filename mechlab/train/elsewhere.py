@@ -23,6 +23,7 @@ from mechlab.metrics.class_metrics import (
 )
 from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.folder import RunFolder
+from mechlab.runs.overrides import refuse_one_size
 from mechlab.runs.request import task_stream
 from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import validated
@@ -34,6 +35,7 @@ from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import Scores, score
 from mechlab.train.session import Report, restore, silent
+from mechlab.train.sights import sights_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,8 @@ def evaluate_elsewhere(
     plan = plan_of(run)
     words = merged(plan.evaluation.model_dump(), settings)
     plan = replace(plan, evaluation=validated(EvaluationSettings, words, what="evaluation"))
-    routing = Routing.of(plan.evaluation.router, plan.inputs, tasks=len(plan.spec.tasks))
+    refuse_one_size(plan.evaluation, plan.inputs.sizes)
+    routing = Routing.of(plan.evaluation.router, plan.inputs.compared, tasks=len(plan.spec.tasks))
     if routing.is_oracle:
         raise MechlabError(
             f"router oracle takes an image's own task, and no task of '{run.name}' owns images of "
@@ -86,7 +89,7 @@ def evaluate_elsewhere(
         )
     dataset = systems.dataset(elsewhere.data, elsewhere.root)
     names = [name for task in task_stream(elsewhere.classes, dataset) for name in task]
-    inputs = replace(plan.inputs, dataset=dataset, tasks=(tuple(names),), loaded={})
+    inputs = replace(plan.inputs, dataset=dataset, tasks=(tuple(names),), sizes={}, loaded={})
     spec = evaluation.spec_of(
         plan.spec, plan.inputs, stage=len(plan.spec.tasks) - 1, settings=plan.evaluation
     )
@@ -110,8 +113,8 @@ def _classes(
     routes: dict[str, Any] = {}
     for name in names:
         features = inputs.features(name, "test")
-        scores = score(system, features.values, task=0, tasks=tasks, router=routing, device=where,
-                       orientations=plan.evaluation.orientations)  # fmt: skip
+        scores = score(system, sights_of(inputs, name, "test", run=plan.inputs), task=0, tasks=tasks,
+                       router=routing, device=where, orientations=plan.evaluation.orientations)  # fmt: skip
         scores.save(folder / f"{name}.npz")
         labels = np.array([item.label for item in features.items])
         images = scoring.image_scores(scores.routed_images, scores.routes)

@@ -43,10 +43,11 @@ def score_together(
     plan = members[0].plan
     if task is not None and task >= len(plan.spec.tasks):
         raise MechlabError(f"task {task} is unknown; these runs have tasks 0 to {len(plan.spec.tasks) - 1}.")
+    refuse_sizes(members)
     report(f"{len(files)} images, {len(members)} runs")
     seen = [patch_maps(member.plan, files, task=task, device=device) for member in members]
-    together = Together(maps=[one.maps for one in seen], routes=[one.routes for one in seen],
-                        weighed=[one.weighed for one in seen])  # fmt: skip
+    together = Together(maps=[np.asarray(one.maps) for one in seen], routes=[one.routes for one in seen],
+                        weighed=[np.asarray(one.weighed) for one in seen])  # fmt: skip
     votes = [one.rejected for one in seen if one.rejected is not None]
     refused = np.mean(votes, axis=0) > 0.5 if votes else None
     first = Seen(seen[0].maps, seen[0].weighed, seen[0].routes, refused)
@@ -62,6 +63,18 @@ def score_together(
         )
     write_scores(target, rows, pixels)
     return rows
+
+
+def refuse_sizes(members: Sequence[Member]) -> None:
+    """Refuse members whose tasks see several sizes: maps of images of no known task have no common grid."""
+    for member in members:
+        if member.plan.inputs.sizes:
+            task, size = min(member.plan.inputs.sizes.items())
+            raise MechlabError(
+                f"task {task} of run '{member.plan.run.name}' sees {size} pixels and the run "
+                f"{member.plan.inputs.image_size}, and several runs score an image on one grid each; score "
+                "that run alone, or give runs without a size by task."
+            )
 
 
 def thresholds(members: Sequence[Member]) -> list[float | None]:

@@ -20,6 +20,7 @@ from mechlab.metrics.class_metrics import (
 )
 from mechlab.metrics.threshold import promised_rate, rate_above, threshold_from_normals
 from mechlab.runs.folder import RunFolder
+from mechlab.runs.overrides import refuse_one_size
 from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import EvalSpec, TrainSpec
 from mechlab.train import gallery
@@ -29,6 +30,7 @@ from mechlab.train.inputs import Inputs
 from mechlab.train.rejection import accepting, rejected, rejection_rates
 from mechlab.train.routing import Routing
 from mechlab.train.scoring import Scores, score
+from mechlab.train.sights import sights_of
 from mechlab.train.stage import Trainable
 
 FALSE_POSITIVES = 0.05  # rate on held-out normals at which the decision threshold is set
@@ -81,10 +83,11 @@ def evaluate(
         "scores": {},
         "hashes": {},
     }
-    routing = Routing.of(spec.router, inputs, tasks=spec.checkpoint + 1)
+    refuse_one_size(settings, inputs.sizes)
+    routing = Routing.of(spec.router, inputs.compared, tasks=spec.checkpoint + 1)
     try:
         with alteration:
-            routing = accepting(routing, system, inputs, tasks=spec.checkpoint + 1, device=device)
+            routing = accepting(routing, system, inputs.compared, tasks=spec.checkpoint + 1, device=device)
             scoring = calibrated(system, inputs, settings, tasks=spec.checkpoint + 1, device=device,
                                  alteration=alteration)  # fmt: skip
             for task, names in enumerate(inputs.tasks[: spec.checkpoint + 1]):
@@ -132,8 +135,8 @@ def _class(
     def tested(expert: int, chosen: Int[np.ndarray, " item"]) -> AbstractContextManager[object]:
         return alteration.around(expert, [features.items[index] for index in chosen])
 
-    scores = score(system, features.values, task=task, tasks=tasks, router=routing, device=device,
-                   around=tested, orientations=spec.orientations or "one")  # fmt: skip
+    scores = score(system, sights_of(inputs, name, "test"), task=task, tasks=tasks, router=routing,
+                   device=device, around=tested, orientations=spec.orientations or "one")  # fmt: skip
     scores.save(folder / f"{name}.npz")
     metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)
     labels = [item.label for item in features.items]

@@ -38,7 +38,7 @@ def save(
     stream = io.BytesIO()
     np.savez_compressed(
         stream,
-        images=np.stack([inputs.dataset.image(item, inputs.image_size) for item in items]),
+        images=np.stack([inputs.dataset.image(item, features.spec.image_size) for item in items]),
         masks=np.asarray(features.masks[picked], dtype=bool),
         maps=maps[picked].astype(np.float32),
         scores=scores[picked],

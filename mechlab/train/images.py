@@ -25,20 +25,38 @@ from mechlab.train.devices import fabric
 from mechlab.train.rejection import accepting, rejected
 from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.routing import Routing
-from mechlab.train.scoring import score
+from mechlab.train.scoring import Apart, Scores, score, score_apart
 from mechlab.train.session import Report, restore, silent
+from mechlab.train.sights import Sights, sights_of_files
 
 COLUMNS = ("image", "score", "threshold", "anomalous", "task", "classes", "rejected")
+
+
+Maps = Float[np.ndarray, "item _ _"] | Sequence[Float[np.ndarray, "_ _"]]  # of one grid, or of several
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a run makes of images."""
 
-    maps: Float[np.ndarray, "item row column"]  # patch scores, in the unit of the run's system
-    weighed: Float[np.ndarray, "item row column"]  # the same as image scores read them
+    maps: Maps  # patch scores, in the unit of the run's system; on the grid of the task that gave them
+    weighed: Maps  # the same as image scores read them
     routes: Int[np.ndarray, " item"]  # the task whose expert gave them
     rejected: Bool[np.ndarray, " item"] | None  # whether the router says that it is of no task
+
+    def by_grid(self) -> Iterator[Int[np.ndarray, " some"]]:
+        """Give the indices of the images whose maps have one grid, a grid at a time."""
+        grids = [values.shape for values in self.maps]
+        for grid in dict.fromkeys(grids):
+            yield np.flatnonzero([other == grid for other in grids])
+
+    def image_scores(self, scoring: Scoring) -> Float[np.ndarray, " item"]:
+        """Return one score an image, each from its map as it is."""
+        scores = np.empty(len(self.maps))
+        for chosen in self.by_grid():
+            maps = np.stack([self.weighed[int(index)] for index in chosen])
+            scores[chosen] = scoring.image_scores(maps, self.routes[chosen])
+        return scores
 
 
 def score_folder(
@@ -74,7 +92,7 @@ def score_folder(
     report(f"{len(files)} images, run {run.name}")
     seen = patch_maps(plan, files, task=task, device=device)
     scoring = run_scoring(plan)
-    scores = scoring.image_scores(seen.weighed, seen.routes)
+    scores = seen.image_scores(scoring)
     names = [str(file.relative_to(folder)) for file in files]
     rows = rows_of(names, scores, seen, tasks=plan.spec.tasks, thresholds=task_thresholds(plan))
     write_scores(target, rows, pixel_maps(plan, scoring, seen.maps, seen.routes))
@@ -100,9 +118,7 @@ def rows_of(
     return rows
 
 
-def write_scores(
-    target: Path, rows: list[dict[str, Any]], pixels: Float[np.ndarray, "item height width"]
-) -> None:
+def write_scores(target: Path, rows: list[dict[str, Any]], pixels: Maps) -> None:
     """Write scores.csv and maps/ into a folder that is whole or not there."""
     with staged_folder(target) as stage:
         write_table(stage / "scores.csv", rows)
@@ -124,22 +140,33 @@ def patch_maps(plan: Plan, files: Sequence[Path], *, task: int | None, device: s
     """Return what a run makes of image files: by its router, or by the expert of `task`."""
     where = fabric(device).device
     system = restore(plan, checkpoint=max(plan.run.checkpoints(), default=-1), device=where)
-    tasks = len(plan.spec.tasks)
-    maps, weighed, routes, refused = [], [], [], []
-    routing = Routing.of(plan.evaluation.router if task is None else "oracle", plan.inputs, tasks=tasks)
+    inputs, tasks, routes, refused = plan.inputs, len(plan.spec.tasks), [], []
+    maps: list[np.ndarray] = []
+    weighed: list[np.ndarray] = []
+    routing = Routing.of(plan.evaluation.router if task is None else "oracle", inputs.compared, tasks=tasks)
     if task is None and routing.is_oracle:
         raise MechlabError("this run's router is the oracle, which needs the task; give --task.")
-    routing = accepting(routing, system, plan.inputs, tasks=tasks, device=where)
-    for features in feature_batches(plan, files):
-        found = score(system, features, task=task or 0, tasks=tasks, router=routing, device=where,
-                      orientations=plan.evaluation.orientations)  # fmt: skip
-        maps.append(found.routed)
-        weighed.append(found.routed_images)
+    routing = accepting(routing, system, inputs.compared, tasks=tasks, device=where)
+    for sights in image_batches(plan, files):
+        found: Scores | Apart
+        if inputs.sizes:
+            found = score_apart(system, sights, task=task, tasks=tasks, router=routing, device=where,
+                                orientations=plan.evaluation.orientations)  # fmt: skip
+        else:
+            found = score(system, sights, task=task or 0, tasks=tasks, router=routing, device=where,
+                          orientations=plan.evaluation.orientations)  # fmt: skip
+        maps.extend(found.routed)
+        weighed.extend(found.routed_images)
         routes.append(found.routes)
         refused.append(rejected(routing, found.distances, found.routes))
     known = [one for one in refused if one is not None]
-    return Seen(np.concatenate(maps), np.concatenate(weighed), np.concatenate(routes),
+    return Seen(_on_one_grid(maps), _on_one_grid(weighed), np.concatenate(routes),
                 np.concatenate(known) if known else None)  # fmt: skip
+
+
+def _on_one_grid(maps: list[np.ndarray]) -> Maps:
+    """Return maps as one array where they have one grid."""
+    return np.stack(maps) if len({one.shape for one in maps}) == 1 else maps
 
 
 def refuse_classes_apart(plan: Plan) -> None:
@@ -156,25 +183,24 @@ def refuse_classes_apart(plan: Plan) -> None:
 
 
 def pixel_maps(
-    plan: Plan, scoring: Scoring, maps: Float[np.ndarray, "item row column"], routes: Int[np.ndarray, " item"]
-) -> Float[np.ndarray, "item height width"]:
-    """Return each image's map in pixels, smoothed as those of the classes of its task are."""
-    size = plan.inputs.image_size
-    found = np.empty((len(maps), size, size))
+    plan: Plan, scoring: Scoring, maps: Maps, routes: Int[np.ndarray, " item"]
+) -> list[Float[np.ndarray, "_ _"]]:
+    """Return each image's map in the pixels of its task, smoothed as those of the task's classes are."""
+    found: dict[int, np.ndarray] = {}
     for task in np.unique(routes):
         chosen = np.flatnonzero(routes == task)
-        found[chosen] = scoring.pixel_maps(maps[chosen], size=size, class_name=plan.spec.tasks[task][0])
-    return found
+        own = np.stack([maps[int(index)] for index in chosen])
+        size = plan.inputs.size(int(task))
+        pixels = scoring.pixel_maps(own, size=size, class_name=plan.spec.tasks[task][0])
+        found |= dict(zip(chosen.tolist(), pixels, strict=True))
+    return [found[index] for index in range(len(maps))]
 
 
-def feature_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Float[np.ndarray, "item row column dim"]]:
-    """Yield frozen features of image files, a batch at a time."""
-    read = import_module("reproductions.datasets.pictures").read_image
-    extraction = import_module("reproductions.backbones.extraction")
-    for start in range(0, len(files), extraction.BATCH):
-        chunk = files[start : start + extraction.BATCH]
-        pictures = np.stack([read(file, plan.inputs.image_size) for file in chunk])
-        yield extraction.extracted(pictures, plan.inputs.extractor)
+def image_batches(plan: Plan, files: Sequence[Path]) -> Iterator[Sights]:
+    """Yield image files as a run sees them, a batch at a time."""
+    size = import_module("reproductions.backbones.extraction").BATCH
+    for start in range(0, len(files), size):
+        yield sights_of_files(plan.inputs, tuple(files[start : start + size]))
 
 
 def run_scoring(plan: Plan) -> Scoring:
@@ -216,9 +242,9 @@ def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     write_bytes(path, stream.getvalue().encode())
 
 
-def write_maps(folder: Path, names: Sequence[str], maps: Float[np.ndarray, "item height width"]) -> None:
+def write_maps(folder: Path, names: Sequence[str], maps: Maps) -> None:
     """Write each map as .npy (unit of the scores) and as grey .png from black, the lowest, to white."""
-    low, high = float(maps.min()), float(maps.max())
+    low, high = min(float(one.min()) for one in maps), max(float(one.max()) for one in maps)
     for name, values in zip(names, maps, strict=True):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,10 @@
-"""Frozen features for a run: manifests become FeatureSpecs, FeatureSpecs become memory-mapped arrays."""
+"""Frozen features for a run: manifests become FeatureSpecs, FeatureSpecs become memory-mapped arrays.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+A task may see its images at a size of its own; whatever compares tasks sees all of them at the run's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,6 +14,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from mechlab import systems
 from mechlab.errors import MechlabError
+from mechlab.runs.overrides import own_sizes
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.stream import tasks_of
 from mechlab.specs import FeatureSpec, Item, Split
@@ -42,26 +46,53 @@ class Inputs:
     dim: int
     backbone: str
     holdout: float  # fraction of the training normals that is never trained on
-    loaded: dict[tuple[str, Split], Features] = field(default_factory=dict)
+    sizes: Mapping[int, int] = field(default_factory=dict)  # pixels of tasks that see another size
+    others: Mapping[int, Any] = field(default_factory=dict)  # the extractor of each of these sizes
+    loaded: dict[tuple[str, Split, int], Features] = field(default_factory=dict)  # by size, pixels
 
     @classmethod
     def open(cls, request: TrainRequest, *, image_size: int, dim: int, holdout: float) -> "Inputs":
         """Open the data set and the backbone that a request names."""
         dataset = systems.dataset(request.data, request.root)
         tasks = tasks_of(request, dataset)
+        sizes = own_sizes(request.overrides, system=request.system, tasks=tasks, image_size=image_size)
         build = import_module("reproductions.backbones.timm_features").build
-        extractor = build(
-            request.backbone, weights=request.weights, layers=request.layers, image_size=image_size, dim=dim,
-            layout=systems.layout(request.system),
-        )  # fmt: skip
+        made = {
+            size: build(request.backbone, weights=request.weights, layers=request.layers, image_size=size,
+                        dim=dim, layout=systems.layout(request.system))
+            for size in (image_size, *sizes.values())
+        }  # fmt: skip
+        extractor = made.pop(image_size)
         return cls(dataset, tasks, extractor, request.cache, image_size, extractor.origin.dim,
-                   request.backbone, holdout)  # fmt: skip
+                   request.backbone, holdout, sizes, made)  # fmt: skip
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Rows and columns of patches."""
-        rows, columns = self.extractor.grid
-        return int(rows), int(columns)
+        """Rows and columns of patches at the run's size."""
+        return _grid(self.extractor)
+
+    @property
+    def grids(self) -> dict[int, tuple[int, int]]:
+        """Rows and columns of patches of each task that sees another size."""
+        return {task: _grid(self.others[size]) for task, size in self.sizes.items()}
+
+    @property
+    def compared(self) -> "Inputs":
+        """The same inputs as a router sees them: every task at the run's size."""
+        return replace(self, sizes={}) if self.sizes else self
+
+    def size(self, task: int) -> int:
+        """Return the pixels at which a task sees its images."""
+        return self.sizes.get(task, self.image_size)
+
+    def size_of(self, class_name: str) -> int:
+        """Return the pixels at which the task of a class sees its images."""
+        return next((size for task, size in self.sizes.items() if class_name in self.tasks[task]),
+                    self.image_size)  # fmt: skip
+
+    def extractor_at(self, size: int) -> Any:  # noqa: ANN401 - as `extractor`
+        """Return the extractor of images of the run's size, or of a task's own."""
+        return self.extractor if size == self.image_size else self.others[size]
 
     def items(self, class_name: str, split: Split) -> tuple[Item, ...]:
         """Return the images of a class and split; a split without images is a sentence."""
@@ -75,17 +106,21 @@ class Inputs:
     def spec(self, class_name: str, split: Split) -> FeatureSpec:
         """Return the FeatureSpec of a class and split; its features need not be there yet."""
         feature_spec = import_module("reproductions.backbones.cache").feature_spec
-        found = feature_spec(self.dataset.name, self.items(class_name, split), self.extractor.origin)
+        origin = self.extractor_at(self.size_of(class_name)).origin
+        found = feature_spec(self.dataset.name, self.items(class_name, split), origin)
         assert isinstance(found, FeatureSpec)
         return found
 
-    def features(self, class_name: str, split: Split) -> Features:
-        """Return the features of a class and split, computed once for all runs."""
-        key = (class_name, split)
+    def features(self, class_name: str, split: Split, *, size: int | None = None) -> Features:
+        """Return the features of a class and split, computed once for all runs.
+
+        At the size of the class's task, or at that of another task or the run, pixels.
+        """
+        key = (class_name, split, self.size_of(class_name) if size is None else size)
         if key not in self.loaded:
             compute = import_module("reproductions.backbones.cache").features
-            items = self.items(class_name, split)
-            self.loaded[key] = compute(self.dataset, items, self.extractor, root=self.cache / "features")
+            items, extractor = self.items(class_name, split), self.extractor_at(key[2])
+            self.loaded[key] = compute(self.dataset, items, extractor, root=self.cache / "features")
         return self.loaded[key]
 
     def compute(self) -> None:
@@ -95,6 +130,7 @@ class Inputs:
             for name in names:
                 for split in splits:
                     self.features(name, split)
+                    self.compared.features(name, split)
 
     def fitting(self, task: int) -> Float[np.ndarray, "item row column dim"]:
         """Return the features of the normals that a task is trained on."""
@@ -132,6 +168,11 @@ class Inputs:
             "std": np.asarray(features.std, dtype=np.float64),
             "distance": distance,
         }
+
+
+def _grid(extractor: Any) -> tuple[int, int]:  # noqa: ANN401 - as `Inputs.extractor`
+    rows, columns = extractor.grid
+    return int(rows), int(columns)
 
 
 def kept_and_held(

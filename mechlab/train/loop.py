@@ -88,11 +88,12 @@ def run_task(
         MechlabError: a loss that is not finite, with the step at which it appeared.
     """
     module, losses, step = modules_of(system), list(start.losses), start.step
+    number = task if stage.drawn_by is None else stage.drawn_by
     module.train()
     for epoch in range(start.epoch, stage.epochs):
         now = turn(stage, epoch)
         settle(stage, optimizer, phase=now.phase)
-        drawn_items = batches(len(features), size=stage.batch_size, seed=seed, task=task, epoch=epoch,
+        drawn_items = batches(len(features), size=stage.batch_size, seed=seed, task=number, epoch=epoch,
                               held_out=now.held_out, drops_last=stage.drops_last,
                               curriculum=stage.curriculum)  # fmt: skip
         for index, items in enumerate(drawn_items):
@@ -106,7 +107,7 @@ def run_task(
                              view=view)  # fmt: skip
             losses.append(done.loss)
             step += 1
-        away = held(len(features), fraction=now.held_out, seed=seed, task=task)
+        away = held(len(features), fraction=now.held_out, seed=seed, task=number)
         unseen = None
         if len(away):
             batch, view = _batch(features, away, drawn, epoch=epoch, device=device)

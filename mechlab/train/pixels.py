@@ -135,7 +135,7 @@ def channels_of(
 ) -> Channels | None:
     """Return the channels of a class's test images: annotated ones, or regions that saturate as asked."""
     if isinstance(inputs.dataset, Annotated):
-        return [inputs.dataset.channels(item, inputs.image_size) for item in inputs.items(name, "test")]
+        return [inputs.dataset.channels(item, inputs.size_of(name)) for item in inputs.items(name, "test")]
     if of_regions is None:
         return None
     threshold, is_relative = of_regions

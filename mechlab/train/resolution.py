@@ -17,7 +17,7 @@ from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.combinations import Combination, Judged, Setup, judge, refuse_idle
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.given_base import given_keys, refuse_no_base
-from mechlab.runs.overrides import by_task, sigma_words
+from mechlab.runs.overrides import by_task, refuse_one_size, sigma_words
 from mechlab.runs.parts import complete, hashed, refuse_other_defaults
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
@@ -216,9 +216,12 @@ def _definite(
     settings = validated(InputSettings, seen, what="input")
     inputs = Inputs.open(request, image_size=settings.image_size, dim=settings.dim, holdout=settings.holdout)
     Smoothing.read(scored.sigma).refuse_strangers(name for task in inputs.tasks for name in task)
+    refuse_one_size(scored, inputs.sizes)
+    # Where each task's features say their own size, the run's stands nowhere else.
+    compared = {"image_size": settings.image_size} if inputs.sizes else {}
     spec = TrainSpec(
         system=request.system,
-        parts=hashed(request.system, parts) | {"holdout": settings.holdout},
+        parts=hashed(request.system, parts) | {"holdout": settings.holdout} | compared,
         tasks=inputs.tasks,
         features=tuple(inputs.spec(name, "train") for task in inputs.tasks for name in task),
         seed=request.seed,

@@ -45,11 +45,14 @@ def silent(_: str) -> None:
 def build(plan: Plan, *, tasks: int) -> Trainable:
     """Return the untrained system with the parameters of its first `tasks` tasks."""
     system, inputs = systems.load(systems.catalog(plan.request.system).SYSTEM.target), plan.inputs
+    own: dict[str, Any] = {"grids": inputs.grids} if inputs.sizes else {}
+    if plan.parts.get("starts") == "classes":
+        own |= {"classes": plan.spec.tasks}
     built: Trainable
     if systems.layout(plan.request.system) == "pyramid":
         built = system.create(plan.parts, pyramid=inputs.extractor.pyramid, seed=plan.spec.seed)
     else:
-        built = system.create(plan.parts, dim=inputs.dim, grid=inputs.grid, seed=plan.spec.seed)
+        built = system.create(plan.parts, dim=inputs.dim, grid=inputs.grid, seed=plan.spec.seed, **own)
     if plan.request.base_from is not None and tasks == 0:
         take_base(
             modules_of(built), find(plan.request.base_from, plan.request.out), system=plan.request.system

@@ -78,6 +78,7 @@ class Stage:
     rule: UpdateRule | None = None
     curriculum: Curriculum | None = None  # None: every epoch visits every item that it does not hold out
     unit: str = "nats a patch"  # of the loss, as the progress of an epoch tells it
+    drawn_by: int | None = None  # what draws depend on beside the seed; None: the number of the task
 
     def __post_init__(self) -> None:
         """Refuse phases that do not add up to the stage, and betas that nothing reads."""
@@ -148,6 +149,15 @@ class Trainable(Protocol):
 
         Or a term, which a router of `mechlab.runs.router` adds to a distance.
         """
+        ...
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """A system whose tasks may see images at sizes of their own: `create` takes their `grids`."""
+
+    def route_by(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
+        """Store what routing needs of a task's normals, seen at the size at which tasks are compared."""
         ...
 
 

@@ -23,7 +23,7 @@ from mechlab.train.drawn import DrawnBatches
 from mechlab.train.inputs import Inputs
 from mechlab.train.journal import EpochLog, Log, told
 from mechlab.train.loop import Observer, Progress, run_task
-from mechlab.train.stage import Readable, Stage, Trainable, modules_of
+from mechlab.train.stage import Readable, Sized, Stage, Trainable, modules_of
 from mechlab.train.world import ALONE, World, first_says, gathered, meet, refuse_disagreement
 
 EVERY_SECONDS = 30.0  # at most so much training is lost within a task
@@ -69,6 +69,8 @@ class TaskTraining:
         features = self.inputs.fitting(task)
         self.system.prepare(task, features)
         stage = scopes.frozen(self.system.stage(task), self.freeze)
+        if stage.drawn_by is not None:
+            determinism.begin_task(seed=self.seed, task=stage.drawn_by)
         scopes.apply(module, stage)
         optimizer = scopes.optimizer(module, stage)
         before = self._before(task)
@@ -146,7 +148,8 @@ class TaskTraining:
 
         drawn = None
         if not stage.drawing.is_idle:
-            drawn = DrawnBatches(self.inputs, features, task=task, seed=self.seed, drawing=stage.drawing)
+            drawn = DrawnBatches(self.inputs, features, task=task, seed=self.seed, drawing=stage.drawing,
+                                 number=stage.drawn_by)  # fmt: skip
         return run_task(
             self.system,
             features,
@@ -192,6 +195,9 @@ class TaskTraining:
         if self.is_first:
             self._keep_fingerprint(task, stage, before=before, end=end)
         self.system.finish_task(task, features)
+        if task in self.inputs.sizes:
+            assert isinstance(self.system, Sized), "the catalog says that its tasks may have sizes"
+            self.system.route_by(task, self.inputs.compared.fitting(task))
         self._save(self.run.checkpoint(task), self._position(task, end), None)
         self.step = end.step
         if self.is_first:

@@ -18,10 +18,12 @@ __all__ = [
     "OVERRIDABLE",
     "PARTS",
     "PRESETS",
+    "SIZES_BY_TASK",
     "SYSTEM",
 ]
 
 IS_GIVEN = is_given
+SIZES_BY_TASK = True  # what a task has of its own is built for its grid (`grids.py`)
 
 CONFIG = f"{ROOM}.config:MoLEFlowConfig"
 
@@ -58,8 +60,12 @@ PARTS: tuple[Entry, ...] = (
          "notes 004 L2367", f"{ROOM}.losses:tail_loss", "M19"),
     part("given-base", "--base-from RUN: what tasks share comes from another run, frozen from task 0",
          "notes 004 L1676", "mechlab.train.given:take_base", "M43"),
+    part("class-starts", "starts=classes: draws come from a task's classes; on a given base no order matters",
+         "notes 004 L1676", f"{ROOM}.starts:numbers", "M43"),
     part("task-overrides", "--task CLASS:key=value: adapter, DIA, loss, rate and sigma of one task",
          "notes 004 L2670, L3603", f"{ROOM}.own_config:own_configs", "M42"),
+    part("task-resolution", "--task CLASS:image_size=N: pixels and grid of a task; routing keeps the run's",
+         "notes 004 L2670", f"{ROOM}.grids:Grids", "M42"),
     part("log-det-penalty", "log_det_weight: times the mean squared log-det of a patch",
          "notes 004 L4810", f"{ROOM}.losses:log_det_penalty", "M20"),
     part("router", "router=mahalanobis, euclidean or oracle: the task of an image from its mean feature",

@@ -85,6 +85,7 @@ class MoLEFlowConfig(Spec):
         "first-task"  # when the flow's own parameters train; L3766: a flow a task; L1676: another run's
     )
     base_weights: str | None = None  # L1676, hash of what base=given takes from another run
+    starts: Literal["place", "classes"] = "place"  # L1676, what a task's draws come from; ours
     spectral_norm: bool = False  # L3766: the bases' largest singular value is 1
     products: Literal["apart", "fused"] = "apart"  # ours; fused: faster, and nothing inside can be watched
 

@@ -158,6 +158,10 @@ class Mapping(Protocol):
     config: MoLEFlowConfig
     seed: int
 
+    def start_of(self, task: int) -> int:
+        """Return the number that a task's draws depend on."""
+        ...
+
     def to_latent(
         self, adapted: Float[Tensor, "batch row column dim"], *, task: int, view: View | None = ...
     ) -> Flowed:
@@ -176,7 +180,8 @@ def matched(system: Mapping, found: Loss, flowed: Flowed, *, task: int, moment: 
         at = system.to_latent(x, task=task, view=moment.view)
         return -patch_nll(at.latent, at.log_det).sum(dim=(1, 2))
 
-    noise = noise_for(config, flowed.adapted, task=task, moment=moment, seed=system.seed)
+    drawn_as = system.start_of(task)
+    noise = noise_for(config, flowed.adapted, task=drawn_as, moment=moment, seed=system.seed)
     score_loss = matching_loss(config, log_density, flowed.adapted, noise=noise)
     total = alpha * found.total + (1 - alpha) * score_loss if alpha else score_loss
     terms = {"score_matching": score_loss, "nll_share": torch.tensor(alpha)}

@@ -20,11 +20,12 @@ def stage_of(
     task: int,
     rule: UpdateRule | None,
     held: Collection[str] = (),
+    drawn_by: int | None = None,
 ) -> Stage:
     """Return a task's training; in a slow stage after it the last shared blocks move alone.
 
     The first task has no slow stage, since it trains those blocks anyway. `held` names parameters that the
-    rule leaves no way to move.
+    rule leaves no way to move, `drawn_by` what its draws depend on where that is not its number.
     """
     still = {*still_parameters(system), *held}
     scopes: dict[str, Scope] = {
@@ -52,6 +53,7 @@ def stage_of(
         ),
         phases=phases if slow else (),
         rule=rule,
+        drawn_by=drawn_by,
     )
 
 

@@ -4,6 +4,8 @@ The task is an argument of every call. Once the first task has ended, nothing th
 unless `base` is "shared". Source: notes 004 L2571 on, facts 1.2.
 """
 
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,10 +29,11 @@ from reproductions.moleflow.assembly import (
 from reproductions.moleflow.combinations import refuse_combinations
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.flowed import Flowed
+from reproductions.moleflow.grids import Grids, refuse_own_grids
+from reproductions.moleflow.initialisation import BASE
 from reproductions.moleflow.memory import Memory
 from reproductions.moleflow.objective import training_loss
 from reproductions.moleflow.own_config import own_configs
-from reproductions.moleflow.position import sine_embedding, turned_embedding
 from reproductions.moleflow.protection import Protection, first_moment
 from reproductions.moleflow.readings import gate_readings, part_readings
 from reproductions.moleflow.routing import ROUTERS, TaskStatistics, latent_entropy
@@ -38,25 +41,23 @@ from reproductions.moleflow.score_matching import matched
 from reproductions.moleflow.scorer import scorer_of
 from reproductions.moleflow.scoring import further_terms, scored, turned_scores
 from reproductions.moleflow.staging import plain, stage_of
+from reproductions.moleflow.starts import numbers, stand_at
 from reproductions.moleflow.unwatched import unwatched
 
 
 class MoLEFlow(nn.Module):
     """The system. Use `create`."""
 
-    place: Float[Tensor, "row column place"]
-
-    def __init__(self, config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int], seed: int) -> None:
+    def __init__(
+        self, config: MoLEFlowConfig, grids: Grids, starts: Mapping[int, int], *, dim: int, seed: int
+    ) -> None:
         super().__init__()
-        self.config, self.dim, self.grid, self.seed = config, dim, grid, seed
-        self.own_configs = own_configs(config)
-        place = {"none": 0, "condition": config.position_dim}.get(config.position, dim)
-        embedding = sine_embedding(grid, dim=place) if place else torch.zeros(*grid, 0)
-        self.register_buffer("place", embedding, persistent=False)
+        self.config, self.dim, self.grids, self.grid, self.seed = config, dim, grids, grids.run, seed
+        self.own_configs, self.starts = own_configs(config), starts
         self.aligner = nn.ModuleDict()
-        self.position = placing_of(config, embedding, seed=seed)
+        self.position = placing_of(config, self.place, seed=seed)
         self.adapter = nn.ModuleDict()
-        self.mixer = mixer_of(config, dim=dim, grid=grid, seed=seed)
+        self.mixer = mixer_of(config, dim=dim, grid=self.grid, seed=seed)
         self.adapted = nn.Identity()  # a place to look: the flow's input
         is_shared = config.base != "per-task"
         self.flow = self._new_flow() if is_shared else nn.ModuleList()
@@ -69,16 +70,34 @@ class MoLEFlow(nn.Module):
         self.protection = Protection(config, self.memory, seed=seed)
 
     @classmethod
-    def create(cls, parts: dict[str, Any], *, dim: int, grid: tuple[int, int], seed: int) -> "MoLEFlow":
+    def create(
+        cls,
+        parts: dict[str, Any],
+        *,
+        dim: int,
+        grid: tuple[int, int],
+        seed: int,
+        grids: Mapping[int, tuple[int, int]] | None = None,
+        classes: Sequence[Sequence[str]] = (),
+    ) -> "MoLEFlow":
         """Build the system without tasks from a preset's parts, `dim` channels and a grid of (rows, columns).
+
+        `grids` are those of the tasks that see their images at a size of their own; `classes`, those of each
+        task, are read with starts=classes alone.
 
         Raises:
             MechlabError: an unknown key, a value outside its range, or sizes that do not fit.
         """
-        config = validated(MoLEFlowConfig, parts, what="moleflow")
-        for one in (config, *own_configs(config).values()):
-            refuse_combinations(one, dim=dim, grid=grid)
-        return cls(config, dim=dim, grid=grid, seed=seed)
+        config, own = validated(MoLEFlowConfig, parts, what="moleflow"), grids or {}
+        for one, seen in product((config, *own_configs(config).values()), {grid, *own.values()}):
+            refuse_combinations(one, dim=dim, grid=seen)
+        refuse_own_grids(config, own)
+        return cls(config, Grids(config, grid, own, dim=dim), numbers(config, classes), dim=dim, seed=seed)
+
+    @property
+    def place(self) -> Float[Tensor, "row column place"]:
+        """The embedding of the run's grid."""
+        return self.grids.embedding(task=BASE)
 
     def config_of(self, task: int) -> MoLEFlowConfig:
         """Return a task's configuration: the run's, with what the task has of its own."""
@@ -86,6 +105,10 @@ class MoLEFlow(nn.Module):
 
     def _new_flow(self) -> nn.ModuleList:
         return coupling_blocks(self.config, dim=self.dim, grid=self.grid, seed=self.seed)
+
+    def start_of(self, task: int) -> int:
+        """Return the number that a task's draws depend on beside the seed: its own unless starts=classes."""
+        return self.starts.get(task, task)
 
     def blocks(self, task: int) -> nn.ModuleList:
         """Return the coupling blocks that a task's features go through."""
@@ -95,21 +118,23 @@ class MoLEFlow(nn.Module):
 
     def add_task(self, task: int) -> None:
         """Create the task's parameters; their start depends on the seed and the task alone."""
-        config, key = self.config_of(task), str(task)
+        config, key, start = self.config_of(task), str(task), self.start_of(task)
         if key in self.adapter:
             raise ValueError(f"task {task} exists")
         device = self.place.device
-        self.adapter[key] = adapter_of(config, dim=self.dim, grid=self.grid, task=task, seed=self.seed)
-        self.aligner[key] = aligner_of(config, dim=self.dim, task=task, seed=self.seed)
+        grid = self.grids.of(task)
+        self.adapter[key] = adapter_of(config, dim=self.dim, grid=grid, task=start, seed=self.seed)
+        self.aligner[key] = aligner_of(config, dim=self.dim, task=start, seed=self.seed)
         self.position.add_task(task)
         self.mixer.add_task(task)
         if config.base == "per-task":
             self.own[key] = self._new_flow()  # each begins where the first one began
         if task > 0 or config.lora_first_task:
             for block in self.blocks(task):
-                block.add_task(task)
-        self.dia[key] = dia_of(config, dim=self.dim, task=task, seed=self.seed)
-        self.scorer[key] = scorer_of(config, dim=self.dim, task=task, seed=self.seed)
+                block.add_task(start)
+                stand_at(block, task, drawn_as=start)
+        self.dia[key] = dia_of(config, dim=self.dim, task=start, seed=self.seed)
+        self.scorer[key] = scorer_of(config, dim=self.dim, task=start, seed=self.seed)
         self.router[key] = TaskStatistics(self.dim)
         self.to(device)
 
@@ -126,7 +151,8 @@ class MoLEFlow(nn.Module):
     def stage(self, task: int) -> Stage:
         """Return the task's training: its own parameters, and what tasks share if it is the first."""
         held = self.protection.immovable(self)
-        return stage_of(self, self.config_of(task), task=task, rule=self.protection.rule, held=held)
+        return stage_of(self, self.config_of(task), task=task, rule=self.protection.rule, held=held,
+                        drawn_by=self.starts.get(task))  # fmt: skip
 
     def forward(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int, view: View | None = None
@@ -138,7 +164,7 @@ class MoLEFlow(nn.Module):
         self, adapted: Float[Tensor, "batch row column dim"], *, task: int, view: View | None = None
     ) -> Flowed:
         """Map adapted features to the latent side: the map whose log-det is exact."""
-        z, place = adapted, self._place(adapted, view=view)
+        z, place = adapted, self.grids.condition(len(adapted), task=task, view=view)
         log_dets = []
         for block in self.blocks(task):
             z, log_det = block(z, place, task=task)
@@ -164,31 +190,20 @@ class MoLEFlow(nn.Module):
         """
         if str(task) not in self.adapter:
             raise ValueError(f"no task {task}: add_task comes first")
-        if tuple(batch.shape[1:]) != (*self.grid, self.dim):
-            raise ValueError(f"features of {tuple(batch.shape[1:])}, a system of {(*self.grid, self.dim)}")
+        if tuple(batch.shape[1:]) != (wanted := (*self.grids.of(task), self.dim)):
+            raise ValueError(f"features of {tuple(batch.shape[1:])}, a system of {wanted}")
         angles = self.aligner[str(task)].angles(batch)
         upright = batch if angles is None else turned(batch, angles)
-        placed = self.position(upright, self._embedding(view), task=task) if is_placed else upright
+        embedding = self.grids.embedding(task=task, view=view)
+        placed = self.position(upright, embedding, task=task) if is_placed else upright
         placed = torch.rot90(placed, quarters, (1, 2)) if quarters else placed
         return self.adapted(self.mixer(self.adapter[str(task)](placed), task=task))
-
-    def _embedding(self, view: View | None) -> Float[Tensor, "*batch row column place"]:
-        if view is None or not self.config.position_turns:
-            return self.place
-        return turned_embedding(self.grid, view.angles, dim=self.place.shape[-1]).to(self.place.dtype)
-
-    def _place(
-        self, batch: Float[Tensor, "batch row column dim"], *, view: View | None = None
-    ) -> Float[Tensor, "batch row column place"] | None:
-        if self.config.position != "condition":
-            return None
-        return self._embedding(view).expand(len(batch), -1, -1, -1)
 
     def inverse(
         self, latent: Float[Tensor, "batch row column dim"], *, task: int
     ) -> Float[Tensor, "batch row column dim"]:
         """Return the adapted features behind a latent: DIA backwards first, then the flow backwards."""
-        x, place = latent, self._place(latent)
+        x, place = latent, self.grids.condition(len(latent), task=task)
         for block in reversed(self.dia[str(task)]):
             x = block.inverse(x)
         for block in reversed(self.blocks(task)):
@@ -232,8 +247,12 @@ class MoLEFlow(nn.Module):
 
     def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
         """Store what routing and later tasks need of the training normals."""
-        self.router[str(task)].fit(features)
+        self.route_by(task, features)
         self.protection.remember(self, features, task=task)
+
+    def route_by(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
+        """Store what routing needs of the training normals, seen at the size at which tasks are compared."""
+        self.router[str(task)].fit(features)
 
     def patch_scores(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int

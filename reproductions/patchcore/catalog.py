@@ -3,8 +3,9 @@
 from mechlab.systems import Entry, Preset
 from reproductions.patchcore.config import NEEDS
 
-__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SCORE_UNIT", "SYSTEM"]
+__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SCORE_UNIT", "SIZES_BY_TASK", "SYSTEM"]
 
+SIZES_BY_TASK = True  # a bank knows patches and no grid
 ROOM = "reproductions.patchcore"
 CONFIG = f"{ROOM}.config:PatchCoreConfig"
 SCORE_UNIT = "feature distance"

@@ -68,7 +68,7 @@ def _write(file: Path, patches: np.ndarray) -> None:
 
 
 def _about(plan: Plan, file: Path, *, task: int, threshold: float | None) -> dict[str, Any]:
-    origin, parts = plan.inputs.extractor.origin, plan.parts
+    origin, parts = plan.inputs.extractor_at(plan.inputs.size(task)).origin, plan.parts
     return {
         "kind": KIND,
         "version": VERSION,

@@ -5,6 +5,7 @@ argument of every call, and a task's bank is never touched again.
 Source: Roth et al., CVPR 2022, arXiv:2106.08265; notes 002.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,21 @@ class PatchCore(nn.Module):
         self.register_buffer("device_of", torch.zeros(0), persistent=False)
 
     @classmethod
-    def create(cls, parts: dict[str, Any], *, dim: int, grid: tuple[int, int], seed: int) -> "PatchCore":
-        """Build the system without tasks from a preset's parts; the grid does not matter to it.
+    def create(
+        cls,
+        parts: dict[str, Any],
+        *,
+        dim: int,
+        grid: tuple[int, int],
+        seed: int,
+        grids: Mapping[int, tuple[int, int]] | None = None,
+    ) -> "PatchCore":
+        """Build the system without tasks from a preset's parts; no grid matters to it, nor do those of tasks.
 
         Raises:
             MechlabError: an unknown key, a value outside its range, or a projection to no fewer channels.
         """
-        del grid
+        del grid, grids
         config = validated(PatchCoreConfig, parts, what="patchcore")
         if config.projection != "none":
             projection(config.projection, dim=dim, to=config.projection_dim, seed=[seed])
@@ -131,6 +140,10 @@ class PatchCore(nn.Module):
 
     def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
         """Everything is stored when the bank is filled."""
+
+    def route_by(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
+        """Store the mean feature of the task's normals, seen at the size at which tasks are compared."""
+        self._bank(task).mean.copy_(torch.from_numpy(np.mean(features, axis=(0, 1, 2), dtype=np.float64)))
 
     def patch_scores(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int

@@ -50,11 +50,34 @@ def test_keys_of_a_task_and_a_base_of_another_run_from_the_command_line(mechlab,
     assert json.loads(again[1])["spec"]["sigma"] == "4,nut=1"
 
 
+def test_a_task_of_its_own_size_from_the_command_line(mechlab, words, small_request, tmp_path):
+    status, out, err = mechlab(*words, "--task", "nut:image_size=96", "--json")
+    assert status == 0, err
+    run = json.loads(out)["run"]
+    spec = json.loads((tmp_path / "runs" / run / "run.json").read_text())["spec"]
+    assert [features["image_size"] for features in spec["features"]] == [64, 96]
+    status, out, err = mechlab("evaluate", run, "--router", "euclidean", "--json")
+    assert status == 0, err
+    status, out, err = mechlab("evaluate", run, "--router", "likelihood")
+    assert status == 1 and "and that of task 1 sees 96 pixels" in err
+    folder = small_request.root / "nut" / "test" / "spot"
+    status, out, err = mechlab("score", run, folder, "--out", tmp_path / "scored", "--json")
+    assert status == 0, err
+    assert len(list((tmp_path / "scored" / "maps").glob("*.npy"))) == len(list(folder.glob("*.png")))
+    status, out, err = mechlab("record", run, "--site", "latent", "--quantity", "latent")
+    assert status == 1 and "a recording has one grid" in err
+
+
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
         (["--task", "nut"], "write --task CLASS:key=value"),
         (["--task", "nit:dia_blocks=2"], "no class of these tasks named 'nit'"),
+        (["--task", "nut:image_size=64"], "--task nut:image_size=64 is what the whole run has"),
+        (
+            ["--task", "nut:image_size=96", "--set", "branch=sc-lora"],
+            "branch=sc-lora, which tasks share, spreads its factors over the run's grid",
+        ),
         (["--base-from", "nowhere"], "named 'nowhere'"),
         (["--name", "LoRA64"], "the name 'LoRA64' says lora_rank 64, and lora_rank is 4"),
         (["--set", "context_kernel=4"], "or let it pass, marked, with --allow even-kernel."),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from mechlab.metrics.maps import smooth, upsample
+from mechlab.metrics.maps import resampled, smooth, upsample
 
 
 @pytest.mark.parametrize("grid", [(14, 14), (28, 28), (7, 5), (1, 3), (1, 1), (40, 33)])
@@ -24,6 +24,20 @@ def test_single_precision_stays_single_and_close(rng, kind):
     found = upsample(maps, 30)
     assert found.dtype == smooth(maps, 1.0).dtype == np.float32
     np.testing.assert_allclose(found, upsample(maps.astype(np.float64), 30), atol=2e-6)
+
+
+def test_maps_on_another_grid_are_torchs_and_on_their_own_are_themselves(rng):
+    maps = rng.standard_normal((3, 8, 12))
+    for grid in ((4, 6), (16, 9), (8, 12)):
+        expected = torch.nn.functional.interpolate(
+            torch.from_numpy(maps)[:, None], size=grid, mode="bilinear", align_corners=False
+        )
+        np.testing.assert_allclose(resampled(maps, grid), expected[:, 0].numpy(), atol=1e-13)
+    assert resampled(maps, (8, 12)) is maps
+    halved = resampled(maps, (4, 6))
+    np.testing.assert_allclose(halved, maps.reshape(3, 4, 2, 6, 2).mean(axis=(2, 4)), atol=1e-13)
+    with pytest.raises(ValueError, match="cannot resample maps"):
+        resampled(maps, (0, 6))
 
 
 def test_upsampling_to_the_same_size_changes_nothing(rng):

@@ -36,6 +36,7 @@ LATER = {
     "neighbourhood": "mean",
     "gate_hidden": 64,
     "base_weights": None,
+    "starts": "place",
     "spectral_norm": False,
     "products": "apart",
     "branch": "lora",

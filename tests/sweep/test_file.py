@@ -90,6 +90,14 @@ def test_a_file_that_cannot_be_is_one_sentence(sweep, changes, message):
         ),
         pytest.param({"name": "b", "settings": {"gate_hidden": 8}}, "nothing reads it", id="unused"),
         pytest.param({"name": "b", "preset": "minni"}, "Did you mean 'mini'", id="preset"),
+        pytest.param(
+            {"name": "b", "overrides": {"gear": {"blocks": 2}}},
+            "no key that a task can have of its own named 'blocks'",
+            id="of a task",
+        ),
+        pytest.param(
+            {"name": "b", "overrides": {"gear": {"image_size": 8}}}, "'image_size' = 8 is not", id="own size"
+        ),
         pytest.param({"name": "b", "dim": 8, "settings": {"dim": 8}}, "give it once", id="twice"),
         pytest.param(
             {"name": "b", "preset": "mini", "claims": ["epochs"]},
@@ -106,6 +114,14 @@ def test_a_file_that_cannot_be_is_one_sentence(sweep, changes, message):
 def test_an_arm_that_is_not_what_it_claims_is_refused(sweep, arm, message):
     with pytest.raises(MechlabError, match=message):
         arms_of(sweep(arms=[{"name": "parent"}, arm]))
+
+
+def test_an_arm_may_differ_in_what_one_task_has_of_its_own(sweep):
+    own = [{"name": "parent"}, {"name": "fine", "overrides": {"gear": {"image_size": 320, "dia_blocks": 1}}}]
+    parent, fine = arms_of(sweep(arms=own))
+    assert fine.differs == ("overrides",)
+    assert (parent.request.overrides, fine.request.overrides["gear"]["image_size"]) == ({}, 320)
+    assert len(jobs(cells((parent, fine), seeds=1))) == 2
 
 
 def test_arms_that_only_score_otherwise_share_a_training(sweep):
