@@ -41,7 +41,7 @@ def command() -> None:
     Example:
         mechlab can check logs/hcrl_sa
         mechlab can prepare logs/hcrl_sa
-        mechlab can baseline logs/hcrl_sa --split time
+        mechlab can baseline logs/hcrl_sa --split time --false-positives 0.1
     """
 
 
@@ -157,7 +157,7 @@ def baseline_command(
 
     \b
     Example:
-        mechlab can baseline logs/hcrl_sa --split time
+        mechlab can baseline logs/hcrl_sa --split time --false-positives 0.1
     """
     from mechlab.systems import load
 
@@ -211,8 +211,9 @@ def _words(exclude: tuple[str, ...]) -> tuple[str, ...]:
 @click.argument("system", type=click.Choice(["vgae", "gat"]))
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Folder of the logs.")
 @click.option("--preset", default="student", show_default=True)
-@click.option("--gigabytes", type=float, default=8.0, show_default=True,
-              help="Memory that there is, in 1e9 bytes.")
+@click.option(
+    "--gigabytes", type=float, default=8.0, show_default=True, help="Memory that there is, in 1e9 bytes."
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one key of the preset.")
 @switch_options
 @out_option

@@ -7,6 +7,7 @@ share of unknown ids, which finds random ids without any model. The threshold co
 Sources: those of `statistics`; Ramaswamy, Rastogi & Shim 2000 (distance to the k-th neighbour).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,10 +99,11 @@ def judge_baseline(
     try:
         threshold = threshold_from_normals(baseline.scores(normals), false_positive_rate=false_positive_rate)
     except ValueError as fault:
+        least = math.ceil(10_000 / (len(normals) + 1)) / 10_000
         raise MechlabError(
             f"{len(normals)} normal validation windows promise no false-positive rate of "
             f"{false_positive_rate:g}; give longer logs, or "
-            f"--false-positives {1 / (len(normals) + 1):.4f} or more."
+            f"--false-positives {least:g} or more."
         ) from fault
     rows = judged(
         Scored(graphs=test, scores=baseline.scores(test), threshold=threshold), seconds=seconds, recall=recall

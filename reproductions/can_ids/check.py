@@ -70,8 +70,10 @@ def _problem(file: LogFile, log: Log, first: LogFile) -> str | None:
     if is_free and attacks is not None and attacks.any():
         count = int(attacks.sum())
         return f"'{file.path}' is attack-free by its name, but {count} messages are labelled as attacks."
-    if not is_free and attacks is not None and not attacks.any():
+    if is_free or not file.source.part:  # the name of a log outside a folder promises nothing
+        return None
+    if attacks is not None and not attacks.any():
         return f"'{file.path}' is named for an attack, but none of its messages is labelled as one."
-    if not is_free and attacks is None:
+    if attacks is None:
         return f"'{file.path}' is named for an attack, but its format has no labels."
     return None

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from mechlab.errors import MechlabError
 from reproductions.can_ids.graph_set import Source
@@ -84,6 +85,15 @@ def open(root: Path | None, *, exclude: Sequence[str] = EXCLUDED) -> CanFolder:
         kept, key=lambda file: (file.source.part[:5] != "train", file.source.part, file.source.name)
     )
     return CanFolder(root=root, files=tuple(order), left_out=tuple(sorted(left_out)))
+
+
+def refuse_images(root: Path | None) -> NoReturn:
+    """Say to who asks for the images of such a folder that there are none."""
+    del root
+    raise MechlabError(
+        "data set 'can' holds logs of messages, not images; train vgae, gat or fusion on it, look at it with "
+        "'mechlab can check DIR', or give a data set of images with --data."
+    )
 
 
 def source_of(name: str, part: str = "") -> Source:

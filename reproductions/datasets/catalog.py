@@ -45,4 +45,11 @@ DATASETS: tuple[Entry, ...] = (
         source="this repository",
         target="reproductions.datasets.folder:open",
     ),
+    Entry(
+        name="can",
+        id="D5",
+        summary="logs of a car's CAN bus, for vgae, gat and fusion; give the folder of the logs with --root",
+        source="arXiv:2308.04972; HCRL, Korea University; notes 003",
+        target="reproductions.can_ids.folder:refuse_images",
+    ),
 )

@@ -45,7 +45,7 @@ def test_labels_that_mean_nothing_have_an_auroc_of_chance(graphs, bus):
     training, test = graphs(bus(seconds=20.0), attack="none"), graphs(bus(seconds=20.0, seed=9))
     scores = Baseline.of(training).scores(test)
     aurocs = []
-    for seed in range(20):
+    for seed in range(10):
         labels = (np.random.default_rng(seed).random(len(test)) < 0.5).astype(np.int64)
         test.y[:] = labels
         aurocs.append(judged(Scored(graphs=test, scores=scores, threshold=0.0))[""]["auroc"])
@@ -111,6 +111,13 @@ def test_the_same_graphs_have_the_same_scores(prepared_graphs):
 def test_what_cannot_be_judged_is_one_sentence(prepared_graphs, words, told):
     with pytest.raises(MechlabError, match=told):
         judge_baseline(prepared_graphs, **{"false_positive_rate": 0.1, **words})
+
+
+def test_the_rate_that_is_proposed_can_be_promised(prepared_graphs):
+    with pytest.raises(MechlabError, match="or more") as fault:
+        judge_baseline(prepared_graphs, false_positive_rate=1e-3)
+    proposed = float(str(fault.value).split("--false-positives ")[1].split()[0])
+    assert judge_baseline(prepared_graphs, false_positive_rate=proposed)["false_positive_rate"] == proposed
 
 
 def test_without_tests_or_normals_there_is_no_baseline(prepared_graphs):

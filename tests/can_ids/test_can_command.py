@@ -1,6 +1,9 @@
 """`mechlab can`: check, prepare and baseline from the command line, and what they refuse."""
 
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import mechlab
+from mechlab import systems
 from mechlab.errors import MechlabError
 
 
@@ -93,6 +97,28 @@ def test_a_missing_folder_is_one_sentence(tmp_path, words, sentence):
     verb, name = words
     with pytest.raises(MechlabError, match=sentence):
         CliRunner().invoke(mechlab, ["can", verb, str(tmp_path / name)], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("verb", [(), ("check",), ("prepare",), ("baseline",)], ids="-".join)
+def test_the_examples_on_the_pages_run(can_folder, tmp_path, monkeypatch, verb):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(can_folder, tmp_path / "logs" / "hcrl_sa")
+    shutil.copy(can_folder / "train_01_attack_free" / "attack-free-kia.csv", tmp_path / "drive.log")
+    lines = re.findall(r"^ +mechlab (can .*)$", run(*verb, "--help").stdout, re.MULTILINE)
+    assert lines
+    for line in lines:
+        found = CliRunner().invoke(mechlab, shlex.split(line))
+        assert found.exit_code == 0, f"{line}: {found.exception}"
+
+
+def test_can_is_a_data_set_that_has_no_images(can_folder):
+    listed = json.loads(CliRunner().invoke(mechlab, ["list", "datasets", "--json"]).stdout)
+    assert [row["id"] for row in listed if row["name"] == "can"] == ["D5"]
+    with pytest.raises(MechlabError, match="holds logs of messages, not images; train vgae, gat or fusion"):
+        systems.dataset("can", can_folder)
+    with pytest.raises(MechlabError, match="'mechlab can check DIR'"):
+        words = ["data", "check", str(can_folder), "--data", "can"]
+        CliRunner().invoke(mechlab, words, catch_exceptions=False)
 
 
 def test_no_command_of_the_group_needs_torch(can_folder, tmp_path):

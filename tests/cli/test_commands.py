@@ -21,7 +21,7 @@ def example(verb):
     return shlex.split(re.search(rf"Example:\s+(mechlab {verb}.*)", text).group(1))[1:]
 
 
-# The example of patchcore runs in tests/patchcore, where there is a run of it.
+# The examples of patchcore and can run in tests/patchcore and tests/can_ids, where there are a run and logs.
 SLOW = {"sweep"}  # trains a whole study
 
 
@@ -30,7 +30,7 @@ SLOW = {"sweep"}  # trains a whole study
     [
         pytest.param(verb, marks=[pytest.mark.slow] * (verb in SLOW))
         for verb in VERBS
-        if verb not in {"train", "demo", "patchcore"}
+        if verb not in {"train", "demo", "patchcore", "can"}
     ],
 )
 def test_the_example_on_the_page_runs(verb, mechlab, small_run, other_run, small_study, pictures):
