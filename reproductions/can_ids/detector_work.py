@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 
 from mechlab.runs.request import TrainRequest
 from reproductions.can_ids.curriculum import HardNormals
 from reproductions.can_ids.evaluation import evaluate
-from reproductions.can_ids.graph_set import GraphSet
+from reproductions.can_ids.models import what_of
 from reproductions.can_ids.resolution import DetectorPlan, resolve
 from reproductions.can_ids.scoring import scored
 from reproductions.can_ids.system import Detector
@@ -22,17 +21,11 @@ def detector_work(request: TrainRequest, *, say: Callable[[str], None]) -> Work:
     return Work(
         plan=made.plan,
         place=made.place,
-        what=what_of(made.windows.train, dataset=made.place.dataset),
+        what=what_of(made.windows.train, dataset=made.place.dataset, split=made.config.split),
         build=partial(_system, made),
         judge=lambda system: evaluate(system.model, made.windows, made.plan.run, made.plan.spec, made.config),
         told={"teacher": None if made.teacher is None else made.teacher.run.name},
     )
-
-
-def what_of(graphs: GraphSet, *, dataset: str) -> dict[str, Any]:
-    """Return what a run keeps of its windows: enough to know which others its model may be given."""
-    return {"dataset": dataset, "ids": list(graphs.vocabulary.known), "window": graphs.window,
-            "stride": graphs.stride}  # fmt: skip
 
 
 def _system(made: DetectorPlan, device: torch.device) -> Detector:

@@ -17,14 +17,13 @@ from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import refuse_unused
 from mechlab.specs import validated
 from reproductions.can_ids import modes
-from reproductions.can_ids.detector_work import what_of
 from reproductions.can_ids.divided import Divided, divided
 from reproductions.can_ids.evaluation import HALF, kept, mean_of, normal_threshold, rows_of
 from reproductions.can_ids.fusion_config import NEEDS, FusionConfig
 from reproductions.can_ids.fusion_state import states
 from reproductions.can_ids.fusion_system import Fusion
 from reproductions.can_ids.inputs import GraphInputs
-from reproductions.can_ids.models import Trained, refuse_stranger, trained
+from reproductions.can_ids.models import Trained, refuse_stranger, trained, what_of
 from reproductions.can_ids.places import Place, discovered
 from reproductions.can_ids.request_words import logs_of, refuse_words_of_images, words_of
 from reproductions.can_ids.resolution import AUTO, plan_of_windows
@@ -61,9 +60,8 @@ def fusion_work(request: TrainRequest, *, say: Callable[[str], None]) -> Work:
     pair = Pair(vgae=_found(request, config, place, "vgae"), gat=_found(request, config, place, "gat"))
     windows = divided(root, config, cache=request.cache, say=say)
     for one in (pair.vgae, pair.gat):
-        refuse_stranger(
-            one, dataset=name, vocabulary=windows.train.vocabulary, purpose=f"{one.system} of the fusion"
-        )
+        purpose = f"{one.system} of the fusion"
+        refuse_stranger(one, windows.train, dataset=name, split=config.split, purpose=purpose)
     if len(set(windows.validation.y.tolist())) < 2:
         raise MechlabError(
             f"a fusion learns on validation windows, and those of '{root}' are of one kind; add logs with "
@@ -73,7 +71,7 @@ def fusion_work(request: TrainRequest, *, say: Callable[[str], None]) -> Work:
     parts = config.model_dump(mode="json") | {"vgae": pair.vgae.run.name, "gat": pair.gat.run.name}
     inputs = GraphInputs.of(name, windows.validation, cache=request.cache)
     plan = plan_of_windows(request, parts, inputs, warnings=meant.warnings)
-    return Work(plan=plan, place=place, what=what_of(windows.train, dataset=name),
+    return Work(plan=plan, place=place, what=what_of(windows.train, dataset=name, split=config.split),
                 build=partial(_system, config, pair, windows, request.seed),
                 judge=lambda system: _judged(system, config, pair, windows, plan=plan),
                 told={"vgae": pair.vgae.run.name, "gat": pair.gat.run.name})  # fmt: skip

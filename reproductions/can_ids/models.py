@@ -16,6 +16,7 @@ from mechlab.runs.folder import RunFolder
 from mechlab.specs import validated
 from reproductions.can_ids.config import GATConfig, TrainingConfig, VGAEConfig
 from reproductions.can_ids.gat import GAT
+from reproductions.can_ids.graph_set import GraphSet
 from reproductions.can_ids.vgae import VGAE
 from reproductions.can_ids.vocabulary import Vocabulary
 
@@ -55,8 +56,7 @@ class Trained:
     model: nn.Module
     dataset: str
     vocabulary: Vocabulary
-    window: int  # messages
-    stride: int
+    cut: dict[str, Any]  # how its windows were cut: window and stride (messages), split
 
     @property
     def system(self) -> str:
@@ -86,22 +86,38 @@ def trained(run: RunFolder) -> Trained:
         raise MechlabError(f"run '{run.path}' has no checkpoint; train it again.")
     stored = {name: value for name, value in load_file(file).items() if name.startswith(MODEL)}
     model.load_state_dict({name.removeprefix(MODEL): value for name, value in stored.items()})
-    return Trained(run=run, model=model.eval(), dataset=seen["dataset"], vocabulary=vocabulary,
-                   window=seen["window"], stride=seen["stride"])  # fmt: skip
+    return Trained(
+        run=run, model=model.eval(), dataset=seen["dataset"], vocabulary=vocabulary, cut=seen["cut"]
+    )
 
 
-def refuse_stranger(found: Trained, *, dataset: str, vocabulary: Vocabulary, purpose: str) -> None:
-    """Refuse a model that knows other logs or other ids than the one that is to learn from it.
+def what_of(graphs: GraphSet, *, dataset: str, split: str) -> dict[str, Any]:
+    """Return what a run keeps of its windows: enough to know which others its model may be given."""
+    cut = {"window": graphs.window, "stride": graphs.stride, "split": split}
+    return {"dataset": dataset, "ids": list(graphs.vocabulary.known), "cut": cut}
+
+
+def refuse_stranger(found: Trained, graphs: GraphSet, *, dataset: str, split: str, purpose: str) -> None:
+    """Refuse a model that knows other logs, other ids or windows cut otherwise than `graphs`.
+
+    With another split a teacher may have been trained on what its student is judged on.
 
     Raises:
-        MechlabError: another data set, or another vocabulary.
+        MechlabError: another data set, another cut, or another vocabulary.
     """
+    vocabulary, cut = graphs.vocabulary, what_of(graphs, dataset=dataset, split=split)["cut"]
     if found.dataset != dataset:
         raise MechlabError(
             f"{purpose} '{found.run.name}' was trained on data set '{found.dataset}', and this is "
             f"'{dataset}'; "
             "name a run of the same data set, or train one."
         )
+    for key, value in cut.items():
+        if found.cut[key] != value:
+            raise MechlabError(
+                f"{purpose} '{found.run.name}' was trained with {key} {found.cut[key]}, and this is {value}; "
+                f"name a run of the same {key}, or train one."
+            )
     if found.vocabulary != vocabulary:
         raise MechlabError(
             f"{purpose} '{found.run.name}' knows {found.vocabulary.size - 1} ids (vocabulary "

@@ -61,7 +61,7 @@ def resolve(request: TrainRequest, *, say: Callable[[str], None] = lambda _: Non
     windows = divided(root, config, cache=request.cache, say=say)
     for found, purpose in ((teacher, "teacher"), (difficulty, "VGAE of the curriculum")):
         if found is not None:
-            refuse_stranger(found, dataset=name, vocabulary=windows.train.vocabulary, purpose=purpose)
+            refuse_stranger(found, windows.train, dataset=name, split=config.split, purpose=purpose)
     if isinstance(config, GATConfig):
         _refuse_one_kind(windows, root)
     parts = config.model_dump(mode="json")

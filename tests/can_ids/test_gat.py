@@ -1,9 +1,12 @@
 """The graph attention network: sizes, jumping knowledge, what it must and must not depend on."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+import mechlab
+from mechlab import recording
 from reproductions.can_ids.batching import to_batch
 from reproductions.can_ids.gat import GAT
 
@@ -47,6 +50,16 @@ def test_a_window_is_judged_as_it_would_be_alone(windows):
     for number in range(len(windows)):
         alone = model(to_batch(windows.span(number, number + 1))).logits
         torch.testing.assert_close(alone[0], together[number])
+
+
+def test_any_layer_is_recorded_with_nodes_as_rows(windows, tmp_path):
+    model, batch = tiny(windows).eval(), to_batch(windows)
+    plan = [{"site": "layers.0", "quantity": "activation"}, {"site": "read.*", "quantity": "activation"}]
+    with mechlab.record(model, plan, tmp_path / "recording"):
+        logits = model(batch).logits
+    with recording.open(tmp_path / "recording") as found:
+        assert found["activation/layers.0"].shape == (len(batch.x), 8)
+        assert np.array_equal(found["activation/read.3"].read(), logits.detach().numpy())
 
 
 @pytest.mark.parametrize("conv", ["gat", "gatv2", "transformer"])

@@ -209,6 +209,8 @@ def test_a_teacher_of_another_kind_data_set_or_vocabulary_is_refused(bench, gat,
         bench.train("gat", "--mode", "normal", "--distill", vgae["run"])
     with pytest.raises(MechlabError, match="was trained on data set 'car', and this is 'van'"):
         bench.train("gat", "--mode", "normal", "--distill", gat["run"], "--data", "van")
+    with pytest.raises(MechlabError, match="was trained with split published, and this is time"):
+        bench.train("gat", "--mode", "normal", "--distill", gat["run"], "--set", "split=time")
     other = write_logs(tmp_path / "car", seconds=2.0)
     log = other / "train_01_attack_free" / "attack-free-kia.csv"
     log.write_text(log.read_text().replace(",100,", ",7FF,"))
