@@ -72,13 +72,13 @@ def test_keys_that_a_run_leaves_at_their_default_are_read_as_that(measured):
 
 def test_of_a_test_split_normal_images_give_the_radius_and_all_give_the_metrics(measured):
     maps = np.zeros((4, 8, 8))
-    maps[1, 0, 0] = 9.5  # above both defects
-    maps[2:, 4, 4] = 9.0  # defective
+    maps[1, 0, 0] = 9.5
+    maps[2:, 4, 4] = 20.0  # defective: no part of the radius
     masks = np.zeros((4, 32, 32), bool)
-    masks[2:, 15:21, 15:21] = True
+    masks[2:, 12:24, 12:24] = True
     found = measured(maps, split="test", defective=2, scores=maps.max(axis=(1, 2)), masks=masks)
     assert cell(found, "test_radius") == [9.5] and cell(found, "radius") == []
-    assert cell(found, "image_auroc") == [0.5]
+    assert cell(found, "image_auroc") == [1.0]
     assert 0.9 < cell(found, "pixel_auroc")[0] < 1.0
 
 
@@ -116,6 +116,12 @@ def test_two_random_subsets_are_refuted(rng):
     result = probe.judge(evidence(one, other))
     assert result.verdict == "refuted"
     assert result.null.interval[0] < result.effect < result.null.interval[1]
+
+
+def test_five_seeds_decide_nothing_however_far_apart_the_banks_are(rng):
+    random = 6.0 + 0.01 * rng.standard_normal(5)
+    result = probe.judge(evidence(0.3 * random, random))
+    assert (result.verdict, result.n, result.n_to_decide) == ("undecided", 5, 6)
 
 
 def test_the_null_spans_the_pairs_of_random_banks(rng):
