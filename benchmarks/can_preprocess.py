@@ -9,11 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 
-from benchmarks.measure import Measurement, median_interval
+from benchmarks.measure import CLOCKS, Measurement, median_interval
 from reproductions.can_ids.graph_set import Source
 from reproductions.can_ids.reading import read
 from reproductions.can_ids.vocabulary import Vocabulary
@@ -26,16 +25,16 @@ FORMS = ("four-columns", "raw", "candump")
 
 
 def measure() -> Iterator[Measurement]:
-    """Yield the rate of each form of text."""
+    """Yield the rate of each form of text, by the clock on the wall and by the processor's."""
     with tempfile.TemporaryDirectory() as folder:
         for form in FORMS:
             path = written(Path(folder), form, messages=MESSAGES)
             name = "can-preprocess" if form == FORMS[0] else f"can-preprocess-{form}"
-            yield rate(
-                name,
-                [seconds(path) for _ in range(REPEATS + 1)][1:],
-                against=f"text of {MESSAGES:,} messages",
-            )
+            took = [seconds(path) for _ in range(REPEATS + 1)][1:]
+            for clock in CLOCKS:
+                suffix = "" if clock == "wall" else f"-{clock}"
+                against = f"text of {MESSAGES:,} messages, {clock} clock"
+                yield rate(f"{name}{suffix}", [each[clock] for each in took], against=against)
 
 
 def rate(name: str, took: list[float], *, against: str) -> Measurement:
@@ -45,12 +44,12 @@ def rate(name: str, took: list[float], *, against: str) -> Measurement:
                        n=len(values), interval=median_interval(values))  # fmt: skip
 
 
-def seconds(path: Path) -> float:
-    """Return the seconds from a file to its graphs."""
-    began = perf_counter()
+def seconds(path: Path) -> dict[str, float]:
+    """Return the seconds from a file to its graphs, by clock."""
+    began = {name: clock() for name, clock in CLOCKS.items()}
     log = read(path)
     graphs_of(log, SOURCE, vocabulary=Vocabulary.of([log.ids]))
-    return perf_counter() - began
+    return {name: clock() - began[name] for name, clock in CLOCKS.items()}
 
 
 def written(folder: Path, form: str, *, messages: int) -> Path:
