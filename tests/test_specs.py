@@ -95,3 +95,12 @@ def test_a_value_of_the_wrong_kind_names_its_key():
 def test_a_spec_survives_json(parts):
     spec = training(parts=parts)
     assert TrainSpec.model_validate_json(spec.model_dump_json()).hash == spec.hash
+
+
+def test_later_keys_at_their_defaults_rename_nothing():
+    words = dict(train="t", checkpoint=0, features=(features(),), router="oracle", aggregation="max", sigma=0)
+    dumped = EvalSpec(**words).model_dump(mode="json")
+    assert not {"image_from", "orientations", "calibration", "allowed"} & set(dumped)
+    assert "layout" not in dumped["features"][0]
+    assert EvalSpec(**words, image_from="map").hash != EvalSpec(**words).hash
+    assert features(layout="pyramid").hash != features().hash

@@ -26,7 +26,7 @@ def _preset(
 PRESETS: tuple[Preset, ...] = (
     _preset("mini", "two cores, a few minutes a task: 6 epochs on ResNet-18", "this repository",
             {"epochs": 6}),
-    _preset("rd-resnet18", "two cores, ten minutes a task: 12 epochs on ResNet-18", "this repository",
+    _preset("rd-resnet18", "two cores, below ten minutes a task: 12 epochs on ResNet-18", "this repository",
             {"epochs": 12}, "resnet18"),
     _preset("rd", "the published recipe: flat loss, 200 epochs, a model a task",
             f"{SOURCE} (code)", {}, WIDE),
