@@ -60,12 +60,12 @@ def test_what_says_nothing_changes_nothing(bus, texts, tmp_path, form, change):
 def test_the_flag_is_last_wherever_a_short_message_puts_it(tmp_path):
     path = tmp_path / "drive.csv"
     path.write_text(
-        "1.0,0316,8,05,21,68,09,21,21,00,6f,R\n1.1,018f,2,fe,5b,T\n1.2,0000,0,R\n1.3,0x2A0,1,7,T,,,,,,,\n"
+        "1.0,0316,8,05,21,68,09,21,21,00,6f,R\n1.1,018f,2,fe,5b,T\n1.2,0000,0,R\n1.3,0x2A0,1,7,T,,,,,,,\n1.4,3,1,ff,R\n"
     )
     log = read(path)
-    assert log.length.tolist() == [8, 2, 0, 1]
-    assert log.attack.tolist() == [False, True, False, True]
-    assert log.ids.tolist() == [0x316, 0x18F, 0, 0x2A0]
+    assert log.length.tolist() == [8, 2, 0, 1, 1]
+    assert log.attack.tolist() == [False, True, False, True, False]
+    assert log.ids.tolist() == [0x316, 0x18F, 0, 0x2A0, 3]
     assert log.payload[1].tolist() == [0xFE, 0x5B, 0, 0, 0, 0, 0, 0]
     assert log.payload[3, 0] == 7
 
@@ -138,6 +138,7 @@ BAD = {
     "head-only": ("timestamp,arbitration_id,data_field,attack\n", r"holds no message"),
     "dlc": ("1.0,316,9,00,R\n", r"line 1: the DLC is '9', not 0 to 8"),
     "dlc-bytes": ("1.0,316,1,ff,R\n1.1,316,3,00,11,R\n", r"line 2: 6 fields, but a message of DLC 3 has 7"),
+    "dlc-and-more-bytes": ("1.0,316,1,ff,00,R\n", r"line 1: 6 fields, but a message of DLC 1 has 5"),
     "raw-truncated": ("1.0,316,1,ff,R\n1.1,316\n", r"line 2: 2 fields, but a message has at least 4"),
     "byte": ("1.0,316,2,ff,1g,R\n", r"line 1: byte 1 is '1g', not two hexadecimal digits"),
     "wide-byte": ("1.0,316,2,1ff,11,R\n", r"line 1: byte 0 is '1ff'"),
