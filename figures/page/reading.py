@@ -19,6 +19,12 @@ RULE = "Of each kind of test image the one with the median score, and the normal
 def run_content(run: RunFolder) -> RunContent:
     """Return what a report shows of a finished run."""
     summary, document = run.summary(), run.document()
+    if "accuracy_matrix" not in summary:
+        raise MechlabError(
+            f"run '{run.path}' is judged on windows of messages, and a report shows images; see 'mechlab "
+            "runs show', "
+            "'mechlab compare' and 'mechlab diff'."
+        )
     evaluation = last_evaluation(run)
     classes: dict[str, dict[str, Any]] = summary["metrics"]
     scores = read_json(evaluation / "metrics.json")["scores"]

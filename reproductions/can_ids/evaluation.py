@@ -1,7 +1,7 @@
 """A trained detector judged on the tests, beside the baseline that knows rates and ids alone.
 
 The threshold of a VGAE, and that of the baseline, come from validation windows without an attack; that of a
-GAT is one half. What the metrics are, and why blocks of time are their unit: `judging`.
+GAT are even odds. What the metrics are, and why blocks of time are their unit: `judging`.
 """
 
 import io
@@ -25,7 +25,7 @@ from reproductions.can_ids.judging import Scored, judged
 from reproductions.can_ids.latency import seconds_a_window
 from reproductions.can_ids.scoring import scored
 
-HALF = 0.5  # probability from which a GAT calls an attack
+EVEN = 0.0  # log-odds above which a GAT calls an attack
 BASELINE = ("f1", "f1_macro", "auroc", "ap")  # of the baseline, that stand beside those of the detector
 Row = dict[str, Any]
 
@@ -89,7 +89,7 @@ def spec_of(train: TrainSpec, windows: Divided) -> EvalSpec:
 def threshold_of(model: nn.Module, windows: Divided, config: TrainingConfig) -> float:
     """Return the score above which a window is called an attack."""
     if not isinstance(config, VGAEConfig):
-        return HALF
+        return EVEN
     return normal_threshold(model, windows, false_positives=config.false_positives)
 
 

@@ -18,7 +18,7 @@ from torch.nn import functional
 from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
 from reproductions.can_ids.fusion_config import FusionConfig
 from reproductions.can_ids.fusion_reward import HALF, fused, rewards
-from reproductions.can_ids.fusion_state import ATTACK_PROBABILITY, SIZE, anomaly, probability
+from reproductions.can_ids.fusion_state import SIZE, anomaly, probability
 
 WEIGHTS = 21  # alpha in 0, 0.05, ..., 1
 
@@ -127,7 +127,7 @@ class Fusion(nn.Module):
 
     @torch.inference_mode()
     def scores(self, states: Float[Tensor, "window 15"]) -> dict[str, Float[Tensor, " window"]]:
-        """Return scores in [0, 1] by each way to fuse, and by the GAT alone; above one half is an attack."""
+        """Return scores in [0, 1] by each way to fuse; above one half is an attack."""
         self.eval()
         seen, said = anomaly(states), self._probability(states)
         learned = self.weights[self.values(states).argmax(dim=1)]
@@ -135,7 +135,6 @@ class Fusion(nn.Module):
             "agent": fused(seen, said, learned),
             "weighted": fused(seen, said, self.single.expand_as(seen)),
             "mlp": torch.softmax(self.mlp(states), dim=1)[:, 1],
-            "gat": states[:, ATTACK_PROBABILITY],
         }
 
     def patch_scores(

@@ -18,8 +18,9 @@ from mechlab.runs.settings import refuse_unused
 from mechlab.specs import validated
 from reproductions.can_ids import modes
 from reproductions.can_ids.divided import Divided, divided
-from reproductions.can_ids.evaluation import HALF, kept, mean_of, normal_threshold, rows_of
+from reproductions.can_ids.evaluation import EVEN, kept, mean_of, normal_threshold, rows_of
 from reproductions.can_ids.fusion_config import NEEDS, FusionConfig
+from reproductions.can_ids.fusion_reward import HALF
 from reproductions.can_ids.fusion_state import states
 from reproductions.can_ids.fusion_system import Fusion
 from reproductions.can_ids.inputs import GraphInputs
@@ -102,12 +103,12 @@ def _system(config: FusionConfig, pair: Pair, windows: Divided, seed: int, devic
 def _judged(system: Fusion, config: FusionConfig, pair: Pair, windows: Divided, *, plan: Any) -> Row:  # noqa: ANN401
     seen = states(pair.vgae.model, pair.gat.model, windows.test)
     found = {name: one.double().cpu().numpy() for name, one in system.scores(seen).items()}
-    found["vgae"] = scored(pair.vgae.model, windows.test).scores
-    threshold = normal_threshold(pair.vgae.model, windows, false_positives=config.false_positives)
+    for one in (pair.vgae, pair.gat):
+        found[one.system] = scored(one.model, windows.test).scores
+    rate = config.false_positives
+    own = {"vgae": normal_threshold(pair.vgae.model, windows, false_positives=rate), "gat": EVEN}
     rows = {
-        name: rows_of(
-            scores, threshold if name == "vgae" else HALF, windows, false_positives=config.false_positives
-        )
+        name: rows_of(scores, own.get(name, HALF), windows, false_positives=rate)
         for name, scores in found.items()
     }
     metrics = rows.pop("agent")

@@ -21,7 +21,7 @@ BATCH = 256  # fixed: the composition of batches is part of what makes scores bi
 class WindowScores:
     """Scores of windows; higher looks more like an attack."""
 
-    scores: Float[np.ndarray, " window"]  # a VGAE's weighted errors, or a GAT's probability of an attack
+    scores: Float[np.ndarray, " window"]  # a VGAE's weighted errors, or a GAT's log-odds of an attack, nats
     logits: Float[np.ndarray, "window 2"] | None = None  # of a GAT
 
 
@@ -41,7 +41,10 @@ def scored(model: nn.Module, graphs: GraphSet) -> WindowScores:
 
 
 def scores_of(output: VGAEOutput | GATOutput, graphs: Graphs) -> Float[torch.Tensor, " window"]:
-    """Return how much a window looks like an attack: errors of a VGAE, or a GAT's probability."""
+    """Return how much a window looks like an attack: errors of a VGAE, or a GAT's log-odds in nats.
+
+    Probabilities would be 1 for many windows, which then have no rank; log-odds keep it.
+    """
     if isinstance(output, GATOutput):
-        return torch.softmax(output.logits, dim=1)[:, 1]
+        return output.logits[:, 1] - output.logits[:, 0]
     return window_scores(output, graphs)

@@ -222,6 +222,8 @@ def test_a_teacher_of_another_kind_data_set_or_vocabulary_is_refused(bench, gat,
 def test_commands_for_images_refuse_a_detector(bench, vgae):
     with pytest.raises(MechlabError, match="is of system vgae, whose inputs are no images"):
         run_command("evaluate", vgae["run"], "--out", bench.out)
+    with pytest.raises(MechlabError, match="is judged on windows of messages, and a report shows images"):
+        run_command("report", bench.out / vgae["run"], "--out", bench.place / "report.html")
 
 
 def test_a_run_is_listed_and_shown(bench, vgae):
