@@ -163,6 +163,23 @@ def test_what_cannot_be_read_is_one_sentence_with_its_line(tmp_path, text, told)
     assert "\n" not in str(fault.value) and str(fault.value).endswith(".")
 
 
+@pytest.mark.parametrize("form", ["four_columns", "raw", "candump"])
+def test_whatever_the_damage_a_log_is_read_or_refused_in_one_sentence(bus, texts, tmp_path, form):
+    whole = texts[form](bus(seconds=0.1, attack="dos")).encode()
+    rng, path, outcomes = np.random.default_rng(0), tmp_path / "drive.csv", []
+    for _ in range(150):
+        damaged = bytearray(whole[: rng.integers(1, len(whole))])
+        for place in rng.integers(0, len(damaged), 2):
+            damaged[place] = rng.choice([0, 10, 13, 32, 35, 40, 41, 44, 45, 46, 48, 88, 120, 255])
+        path.write_bytes(damaged)
+        try:
+            outcomes.append(len(read(path)) > 0)
+        except MechlabError as fault:
+            assert "\n" not in str(fault)
+            outcomes.append(None)
+    assert None in outcomes and set(outcomes) <= {None, True}
+
+
 def test_lines_are_counted_from_the_file_not_from_the_block(bus, texts, tmp_path):
     lines = texts["four_columns"](bus(seconds=0.3)).splitlines()
     lines[57] = "1000.1,zz,00,0"
