@@ -226,6 +226,16 @@ def test_alpha_one_is_the_nll_to_the_bit_and_zero_is_score_matching_alone(x):
         assert half.total.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_each_epoch_weighs_the_nll_by_its_own_share(x):
+    system = alone(dsm="full", dsm_alpha=0.8, dsm_alpha_last=0.2, epochs=3)
+    batch = x.float()
+    plain = alone().loss(batch, task=0).total.item()
+    for epoch, share in enumerate((0.8, 0.5, 0.2)):
+        found = system.loss_at(batch, task=0, moment=moment(epoch=epoch))
+        expected = share * plain + (1 - share) * found.terms["score_matching"].item()
+        assert found.total.item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_noise_is_added_behind_adapter_and_mixer(x):
     system = alone(dsm="full", dsm_alpha=0.0, mixer="depthwise")
     batch = x.float()

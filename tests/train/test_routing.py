@@ -128,6 +128,7 @@ class Given:
     normals: tuple
     held: dict = field(default_factory=dict)
     tasks: tuple = (("a",), ("b",))
+    image_size: int = 64
 
     def fitting(self, task):
         return self.normals[task]
@@ -211,6 +212,12 @@ def test_rejection_changes_no_route_and_its_share_is_that_of_held_out_normals(rn
     assert refused.mean() == pytest.approx(7 / 40)  # the 8th of 41 exchangeable ones is the threshold
     assert accepting(plain, system, normals, tasks=2, device=CPU).limits == ()
     assert rejected(plain, own, np.zeros(len(own), dtype=np.int64)) is None
+
+
+def test_each_task_accepts_up_to_its_own_limit():
+    routing = Routing(Router.read("euclidean/reject:0.1"), limits=(1.0, 10.0))
+    distances = np.array([[2.0, 50.0], [50.0, 2.0], [1.0, 50.0]])
+    assert rejected(routing, distances, np.array([0, 1, 0])).tolist() == [True, False, False]
 
 
 def test_images_of_no_task_are_rejected(rng):
