@@ -41,6 +41,15 @@ class Scores:
     given_weights: Float[np.ndarray, " item"] | None = None  # factors of image scores; None: all are 1
     routed_weights: Float[np.ndarray, " item"] | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse NaN, which has no rank, before a metric meets it."""
+        spoilt = np.isnan(self.given).any(axis=(1, 2)) | np.isnan(self.routed).any(axis=(1, 2))
+        if spoilt.any():
+            raise MechlabError(
+                f"scores of {spoilt.sum()} of {len(spoilt)} images hold NaN, which has no rank: the training "
+                "diverged, or features are not finite; look at the run's log, and train with a lower rate."
+            )
+
     @property
     def given_images(self) -> Float[np.ndarray, "item row column"]:
         """Patch scores given the task id as image scores read them: times the image's weight."""

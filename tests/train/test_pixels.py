@@ -1,6 +1,7 @@
 """Pixel metrics of a finished run: those of its evaluation, to other rates, streamed, and with channels."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from cli.main import mechlab
 from mechlab.errors import MechlabError
 from mechlab.metrics.spro import Channel
+from mechlab.runs.folder import RunFolder
 from mechlab.train import pixels
 from mechlab.train.pixels import pixel_report, read_saturation
 
@@ -77,6 +79,20 @@ def test_the_table_has_a_row_a_class(small_run):
 def test_a_saturation_that_is_none_is_refused(words):
     with pytest.raises(MechlabError, match="; give a"):
         read_saturation(words)
+
+
+def test_scores_that_hold_nan_are_one_sentence(small_run, tmp_path):
+    run = RunFolder.open(shutil.copytree(small_run.path, tmp_path / small_run.path.name))
+    file = run.path / "evals" / run.summary()["evaluation"] / "bolt.npz"
+    with np.load(file) as arrays:
+        kept = dict(arrays)
+    kept["routed"][2, 0, 0] = kept["given"][3, 1, 1] = np.nan
+    np.savez(file, **kept)
+    count = len(kept["given"])
+    with pytest.raises(
+        MechlabError, match=f"scores of 2 of {count} images hold NaN, .* train with a lower rate"
+    ):
+        pixel_report(run)
 
 
 def test_a_limit_that_is_no_rate_is_refused(small_run):
