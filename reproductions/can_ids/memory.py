@@ -6,6 +6,7 @@ rounds and caches, which is what the safety factors are for. Source of the facto
 adjustments", which take a quarter off for a teacher.
 """
 
+import os
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ def peak_bytes(detector: Detector, windows: int) -> int:
 
     step()  # the moments are there from now on
     optimizer.zero_grad(set_to_none=True)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # its own progress is no news to a user
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         step()
     records = [one for one in seen.profiler.kineto_results.events() if one.name() == "[memory]"]
