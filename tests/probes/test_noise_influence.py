@@ -67,7 +67,8 @@ def test_an_std_that_is_the_distance_times_the_influence_has_correlations_of_one
     assert found.column("far")[0] == pytest.approx(1.0)
     assert found.column("own")[0] == pytest.approx(1.0)
     assert found.column("smaller")[0] == pytest.approx(1.0)
-    assert abs(found.column("null")[0]) < 0.1
+    for level in found.details["levels"]:
+        assert abs(level["null_far"]) < 0.25 and abs(level["null_own"]) < 0.1
 
 
 def test_the_smaller_of_both_correlations_counts(measured):

@@ -53,3 +53,11 @@ def test_a_sample_holds_each_number_once():
     assert sample(50, most=50, draws=draws).tolist() == list(range(50))
     found = sample(1000, most=300, draws=draws)
     assert len(set(found.tolist())) == 300 and (np.diff(found) > 0).all()
+    assert found.mean() == pytest.approx(500, abs=4 * 289 / 300**0.5), "of all, not of the first"
+
+
+def test_the_sample_is_of_the_places_that_were_drawn(pyramid, maps):
+    places = maps[1].movedim(1, -1).flatten(0, 2)
+    drawn = sample(len(places), most=100, draws=np.random.default_rng([0]))
+    found = bank(pyramid, maps, 1, ratio=1.0, most=100)
+    assert sorted(found.tolist()) == sorted(places[drawn].tolist())

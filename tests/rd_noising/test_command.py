@@ -32,9 +32,8 @@ class Killed(BaseException):
     """Stands in for a signal at a chosen instant."""
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, pytest.param(SECOND, marks=pytest.mark.slow)], ids=["features", "embedding"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{}, SECOND], ids=["features", "embedding"])
 def test_a_run_that_is_stopped_within_a_task_goes_on_with_noise_to_the_same_bits(
     noisy_request, tmp_path, monkeypatch, settings
 ):
@@ -73,7 +72,7 @@ def test_a_checkpoint_holds_banks_flags_and_the_trace(noisy_run):
 def test_off_is_reverse_distillation_bit_for_bit_and_diff_tells_the_four_differences(
     noisy_request, noisy_run, tmp_path
 ):
-    place = {"out": tmp_path / "runs", "tasks": "bolt"}
+    place = {"out": tmp_path / "runs", "tasks": "bolt", "epochs": 1}
     plain = train(replace(noisy_request, system="rd", settings={}, **place))
     off = train(replace(noisy_request, settings=OFF, **place))
     assert off["trajectory"] == plain["trajectory"] and off["metrics"] == plain["metrics"]
