@@ -54,8 +54,9 @@ def draw_lines(result: Result, ax: Axes, *, kinds: dict[str, tuple[str, str]], w
     for (kind, (dash, name)), (coreset, shade) in ((k, s) for k in kinds.items() for s in _SHADES.items()):
         own = [row for row in rows if (row["quantity"], row["coreset"]) == (kind, coreset)]
         if own:
+            face = shade if dash == "-" else "white"
             ax.errorbar(100 * column(own, "ratio"), column(own, "mean"), yerr=spans(own), fmt=f"o{dash}",
-                        color=shade, capsize=2, label=f"{coreset}, {name}")  # fmt: skip
+                        color=shade, mfc=face, capsize=2, label=f"{coreset}, {name}")  # fmt: skip
     logarithmic(ax, "x")
     ax.set_xlabel("patches kept (%)")
     ax.margins(x=0.06)
