@@ -66,11 +66,12 @@ class GradientTap:
         """Write what this step gave."""
         sink = self.target.sink
         growing = sink.per_parameter_axis
+        if self.target.entry.reduction is not None:
+            copied = {name: self.copies[name] for name in self.parameters if name in self.copied}
+            self.parts |= self.writer.parts_of_all(copied)
         for name in self.parameters:
-            if name in self.copied and self.target.entry.reduction is None:
+            if name in self.copied and name not in self.parts:
                 self._fill(name, self.copies[name])
-            elif name in self.copied:
-                self.parts[name] = self.writer.parts(self.copies[name])
             if name in self.parts:
                 self.fired |= self.writer.put(name, self.parts[name], unit="loss", of_loss=True)
                 continue

@@ -5,6 +5,8 @@ as slow as it could be. Pieces of 64 elements are summed in single precision, an
 double. Source: numerics notes, "CKA and SVD", pitfall b.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -27,6 +29,16 @@ def norm(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     return exact
 
 
+def norms(tensors: Sequence[Float[Tensor, "..."]]) -> list[Float[Tensor, ""]]:
+    """Return `norm` of each tensor; small ones in one call, because a call costs more than their sums."""
+    small = [place for place, values in enumerate(tensors) if 0 < values.numel() <= _SMALL]
+    known: dict[int, Tensor] = {}
+    if small:
+        found = torch._foreach_norm([tensors[place].detach() for place in small], 2, dtype=torch.float64)
+        known = dict(zip(small, found, strict=True))
+    return [known[place] if place in known else norm(values) for place, values in enumerate(tensors)]
+
+
 def norm_along(
     values: Float[Tensor, "*shape"], axis: int, *, work: Float[Tensor, " block"] | None = None
 ) -> Float[Tensor, "*rest"]:
@@ -42,7 +54,7 @@ def norm_along(
         return wide.square().sum(dim=axis).sqrt_()  # along an axis that is not the last, ten times as quick
     group = max(1, work.numel() // max(1, wide[0].numel()))
     found = wide.new_empty(*wide.shape[:axis], *wide.shape[axis + 1 :])
-    for part, into in zip(wide.split(group), found.split(group), strict=True):
+    for part, into in zip(torch.split(wide, group), torch.split(found, group), strict=True):
         fits = part.numel() <= work.numel()
         place = work[: part.numel()].view(part.shape) if fits else torch.empty_like(part)
         torch.sum(torch.mul(part, part, out=place), dim=axis, out=into)

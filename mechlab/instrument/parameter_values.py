@@ -3,12 +3,12 @@
 In fp16 they have a power-of-two scale: the update of a weight is often 1e-9, which fp16 alone makes 0.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from torch import Tensor
 
-from mechlab.instrument.norm import norm
+from mechlab.instrument.norm import norm, norms
 from mechlab.instrument.reduction import Reduced, reduced
 from mechlab.instrument.tap import Target, parameter_key
 
@@ -49,6 +49,13 @@ class ParameterWriter:
             part if part.name == "quantiles" else part._replace(values=part.values.reshape(()), axes=())
             for part in found
         ]
+
+    def parts_of_all(self, values: Mapping[str, Tensor]) -> dict[str, list[Reduced]]:
+        """Return `parts` of several parameters."""
+        if self.entry.reduction == "norm":
+            found = norms(list(values.values()))
+            return {name: [Reduced("norm", one, ())] for name, one in zip(values, found, strict=True)}
+        return {name: self.parts(one) for name, one in values.items()}
 
     def put(self, name: str, parts: Iterable[Reduced], *, unit: str, of_loss: bool = False) -> set[str]:
         """Write the parts of one parameter as one row each, and return their keys."""

@@ -81,14 +81,12 @@ def moments(
     rows: Float[Tensor, "row dim"], *, work: Float[Tensor, " block"] | None = None
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the mean and the variance (divided by the number of rows) of each column, in float64."""
-    shift = _near_mean(rows)
-    total, square = torch.zeros_like(shift), torch.zeros_like(shift)
-    ones = rows.new_ones(len(_blocks(rows)[0]))
+    shift, ones = _near_mean(rows), rows.new_ones(len(_blocks(rows)[0]))
+    totals, squares = [], []
     for block in _shifted(rows, shift, work=work):
-        total += block.sum(dim=0)  # in pairs: a mean has no error to spare for a product's running sum
-        square += ones[: len(block)] @ block.square_()
-    rest = total / len(rows)
-    return shift + rest, square / len(rows) - rest.square()
+        totals.append(block.sum(dim=0))  # in pairs: a mean has no error to spare for a product's running sum
+        squares.append(ones[: len(block)] @ block.square_())
+    return _moments_of(totals, squares, shift, count=len(rows))
 
 
 def plane_moments(
@@ -103,15 +101,22 @@ def plane_moments(
     width = max(1, min(places, _BLOCK_BYTES // (dim * planes.itemsize)))
     group = max(1, min(items, _BLOCK_BYTES // (dim * width * planes.itemsize)))
     place = _memory(group * dim * width, like=planes, work=work)
-    total = torch.zeros(dim, dtype=torch.float64, device=planes.device)
-    square = torch.zeros_like(total)
-    for images in planes.split(group):
-        for block in images.split(width, dim=2):
+    totals, squares = [], []
+    for images in torch.split(planes, group):
+        for block in torch.split(images, width, dim=2):
             shifted = torch.sub(block, near, out=place[: block.numel()].view(block.shape))
-            total += shifted.sum(dim=(0, 2))
-            square += shifted.square_().sum(dim=(0, 2))
-    rest = total / (items * places)
-    return near.squeeze(1).double() + rest, square / (items * places) - rest.square()
+            totals.append(shifted.sum(dim=(0, 2)))
+            squares.append(shifted.square_().sum(dim=(0, 2)))
+    return _moments_of(totals, squares, near.squeeze(1).double(), count=items * places)
+
+
+def _moments_of(
+    totals: list[Tensor], squares: list[Tensor], shift: Float[Tensor, " dim"], *, count: int
+) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
+    """Return mean and variance from the sums of blocks, and of their squares, of values less the shift."""
+    sums = torch.stack([*totals, *squares]).view(2, len(totals), -1).sum(dim=1, dtype=torch.float64)
+    first, second = (sums / count).unbind()
+    return shift + first, torch.addcmul(second, first, first, value=-1)
 
 
 def covariance(rows: Float[Tensor, "row dim"]) -> Float[Tensor, "dim dim"]:

@@ -7,7 +7,7 @@ overhead".
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -68,9 +68,20 @@ class Moment:
     adapter: int | None = None
     loss: str | None = None
     loss_scale: float = 1.0  # what the loss was multiplied by before backward
+    _known: dict[tuple[str, int, bool], dict[str, np.ndarray]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def coordinates(self, growing: str, length: int, *, of_loss: bool) -> dict[str, np.ndarray]:
-        """Return the coordinates of `length` rows along the growing axis."""
+        """Return the coordinates of `length` rows along the growing axis, for reading alone."""
+        asked = (growing, length, of_loss)
+        if asked not in self._known:  # a step has one for all its parameters
+            self._known[asked] = self._coordinates(growing, length, of_loss=of_loss)
+            for values in self._known[asked].values():
+                values.flags.writeable = False
+        return self._known[asked]
+
+    def _coordinates(self, growing: str, length: int, *, of_loss: bool) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
         if self.step is not None:
             found["step"] = np.full(length, self.step, dtype=np.int64)
@@ -85,7 +96,7 @@ class Moment:
                     f"the step names {len(self.items)} items, a site gives {length} rows; name one item a "
                     "row, or say which axis is the items with Site(axes=...)."
                 )
-            found["item"] = np.asarray(self.items, dtype=np.int64)
+            found["item"] = np.array(self.items, dtype=np.int64)
         return found
 
 

@@ -99,7 +99,7 @@ def kind_of(dtype: np.dtype[Any]) -> str:
 
 
 def stored(array: np.ndarray) -> Column:
-    """Return a private copy of `array` in the form in which it is stored.
+    """Return a private copy of `array`, or itself where it is for reading alone, as it is stored.
 
     Numbers of 1 to 8 bytes are kept bit by bit; booleans become uint8; text becomes fixed-length UTF-8.
     Raises TypeError for any other type.
@@ -107,6 +107,8 @@ def stored(array: np.ndarray) -> Column:
     kind = array.dtype.kind
     if kind in "iuf" and array.dtype.itemsize <= 8:
         if array.dtype.byteorder in "=|" and sys.byteorder == "little":
+            if array.flags.owndata and not array.flags.writeable:
+                return Column(array)  # nobody can change it
             return Column(array.copy())  # the usual case, and the quick one
         return Column(np.array(array, dtype=array.dtype.newbyteorder("<"), order="C", copy=True))
     if kind == "b":

@@ -19,7 +19,7 @@ from mechlab.recording.backlog import Backlog, Flush, Policy
 from mechlab.recording.batch import Batch
 from mechlab.recording.commits import Commits
 from mechlab.recording.fault import OnFault, judged, note_end
-from mechlab.recording.form import Form, check_form
+from mechlab.recording.form import fixed
 from mechlab.recording.format import Column, lent, stored
 from mechlab.recording.items import identity
 from mechlab.recording.manifest import append_line
@@ -261,21 +261,12 @@ class Writer:
     ) -> Batch:
         column = stored(values) if room is None else lent(values, room)
         columns = {name: stored(coordinate) for name, coordinate in coordinates.items()}
-        known = self._forms.get(key)
-        form = Form(
-            axes=axes,
-            tail=values.shape[1:],
-            kind=column.kind,
-            unit=unit,
-            coordinates={name: coordinate.kind for name, coordinate in columns.items()},
-            attributes=known.attributes if known and attributes is None else attributes or {},
-        )
-        if known is None:
-            check_form(key, form, ndim=values.ndim)
-        elif form != known:
-            raise ValueError(f"rows of {key!r} changed their form: {form} after {known}")
+        form = self._forms.get(key)
+        kinds = {name: coordinate.kind for name, coordinate in columns.items()}
+        found = (axes, values.shape[1:], column.kind, unit, kinds)
+        if form is None or found != form.kinds or attributes not in (None, form.attributes):
+            form = self._forms[key] = fixed(key, form, found, attributes, ndim=values.ndim)
         self._check_coordinates(key, len(values), columns)
-        self._forms[key] = form
         nbytes = column.values.nbytes + sum(coordinate.values.nbytes for coordinate in columns.values())
         return Batch(
             key=key,

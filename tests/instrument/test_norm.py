@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mechlab.instrument.norm import norm, norm_along
+from mechlab.instrument.norm import norm, norm_along, norms
 
 
 @pytest.mark.parametrize("count", [0, 1, 63, 2**14, 2**14 + 64, 2**14 + 127, 300_001])
@@ -41,3 +41,24 @@ def test_other_precisions_lose_nothing_of_theirs(dtype):
     values = torch.randn(50, 700).to(dtype)
     np.testing.assert_allclose(norm(values), np.linalg.norm(values.double().numpy()), rtol=1e-12)
     assert norm_along(values, 0).dtype == (dtype if dtype == torch.float64 else torch.float32)
+
+
+def test_norms_of_several_are_those_of_each_whatever_their_sizes():
+    given = [
+        torch.randn(7),
+        torch.empty(0),
+        torch.randn(300, 300),
+        torch.randn(20).bfloat16(),
+        torch.zeros(3),
+    ]
+    for found, values in zip(norms(given), given, strict=True):
+        assert found.dtype == torch.float64
+        assert torch.equal(found, norm(values))
+    assert norms([]) == []
+
+
+@pytest.mark.parametrize("room", [4, 30, 10_000])  # of the squares: less than an image, one or two, all
+def test_lent_memory_does_not_change_a_norm_along_channels(room):
+    values = torch.randn(5, 3, 4, 2)
+    work = torch.full((room,), torch.nan)
+    assert torch.equal(norm_along(values, 1, work=work), norm_along(values, 1))

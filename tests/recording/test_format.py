@@ -92,3 +92,11 @@ def test_the_document_names_what_the_program_knows(repository):
     assert f'"{FORMAT}", `version` = {VERSION}' in text
     assert " ".join(AXES[:13]) in text
     assert " ".join(AXES[13:]) in text
+
+
+def test_what_nobody_can_change_is_stored_without_a_copy():
+    values = np.arange(4)
+    assert not np.shares_memory(stored(values).values, values)
+    values.flags.writeable = False
+    assert np.shares_memory(stored(values).values, values)
+    assert not np.shares_memory(stored(values[:2]).values, values)  # of whom it is a part, may be written
