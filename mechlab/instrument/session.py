@@ -25,7 +25,7 @@ from mechlab.runs.interventions import Asked
 from mechlab.specs import PlanEntry, RecordSpec
 from mechlab.train import evaluation
 from mechlab.train.alteration import COMPARABLE, Alteration
-from mechlab.train.devices import fabric
+from mechlab.train.devices import device_of
 from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.session import Report, alteration_of, build, restore, silent
 from mechlab.train.stage import Trainable, modules_of
@@ -112,7 +112,7 @@ def write(
     plan: Plan, spec: RecordSpec, document: dict[str, Any], folder: Path, *, device: str, report: Report
 ) -> None:
     """Write a recording: one pass a checkpoint."""
-    where = fabric(device).device
+    where = device_of(device)
     attributes = {
         "run_id": plan.run.name,
         "spec": spec.model_dump(mode="json"),

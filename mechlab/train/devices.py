@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 
 import torch
 from jaxtyping import Shaped
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from torch import Tensor, distributed
 
 from mechlab.errors import MechlabError
@@ -41,9 +40,9 @@ def accelerator(device: str, *, devices: int = 1) -> str:
     return chosen
 
 
-def fabric(device: str) -> Fabric:
-    """Return the Fabric of one device; a device that is absent is a sentence."""
-    return Fabric(accelerator=accelerator(device), devices=1)
+def device_of(word: str) -> torch.device:
+    """Return the device of a word; one that is absent is a sentence."""
+    return torch.device("cuda", 0) if accelerator(word) == "cuda" else torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,9 @@ def joined(device: str, *, rank: int, size: int, meeting: Path) -> Joined:
         timeout=PATIENCE,
     )
     # Fabric keeps the group that is there and chooses this rank's device. The environment is named, since
-    # inside a cluster's job Fabric would take the job's ranks for ours.
-    together = Fabric(accelerator=chosen, devices=size, strategy="ddp", plugins=LightningEnvironment())
+    # inside a cluster's job Fabric would take the job's ranks for ours. Loaded here: it brings 70 MB along.
+    environment = import_module("lightning.fabric.plugins.environments").LightningEnvironment()
+    fabric = import_module("lightning.fabric").Fabric
+    together = fabric(accelerator=chosen, devices=size, strategy="ddp", plugins=environment)
     together.launch()
     return Joined(rank=together.global_rank, size=together.world_size, device=together.device)

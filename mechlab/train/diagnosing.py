@@ -10,7 +10,7 @@ from mechlab.errors import MechlabError
 from mechlab.files import read_json, write_json
 from mechlab.metrics.flow_diagnostics import flow_diagnostics
 from mechlab.runs.folder import RunFolder
-from mechlab.train.devices import fabric
+from mechlab.train.devices import device_of
 from mechlab.train.resolution import plan_of
 from mechlab.train.scoring import BATCH
 from mechlab.train.session import Report, restore, silent
@@ -27,7 +27,7 @@ def diagnose(run: RunFolder, *, device: str = "auto", report: Report = silent) -
     run.summary()  # refuses a run that is not finished
     if file.exists():
         return dict(read_json(file))
-    plan, where = plan_of(run), fabric(device).device
+    plan, where = plan_of(run), device_of(device)
     system = restore(plan, checkpoint=len(plan.spec.tasks) - 1, device=where)
     if not isinstance(system, Diagnosable):
         raise MechlabError(

@@ -29,7 +29,7 @@ from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import validated
 from mechlab.train import evaluation
 from mechlab.train.calibration import calibrated
-from mechlab.train.devices import fabric
+from mechlab.train.devices import device_of
 from mechlab.train.inputs import Inputs
 from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.routing import Routing
@@ -105,7 +105,7 @@ def evaluate_elsewhere(
 def _classes(
     plan: Plan, inputs: Inputs, names: list[str], routing: Routing, *, device: str, folder: Path
 ) -> dict[str, Any]:
-    where, tasks = fabric(device).device, len(plan.spec.tasks)
+    where, tasks = device_of(device), len(plan.spec.tasks)
     system = restore(plan, checkpoint=tasks - 1, device=where)
     scoring = calibrated(system, plan.inputs, plan.evaluation, tasks=tasks, device=where)
     metrics: dict[str, Any] = {}

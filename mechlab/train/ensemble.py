@@ -23,7 +23,7 @@ from mechlab.runs.interventions import NOTHING, Asked
 from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import EvalSpec, validated
 from mechlab.train import evaluation
-from mechlab.train.devices import fabric
+from mechlab.train.devices import device_of
 from mechlab.train.images import refuse_classes_apart, scoring_from
 from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.scoring import Scores, score
@@ -137,7 +137,7 @@ def members_of(
                 f"run '{plan.run.name}' has other tasks than '{plans[0].run.name}'; members of an ensemble "
                 "need the same tasks in the same order."
             )
-    where = fabric(device).device
+    where = device_of(device)
     return tuple(Member.of(run, settings=settings, device=where, report=report) for run in runs)
 
 

@@ -96,6 +96,7 @@ def evaluate(
                                    device=device, alteration=alteration, folder=folder)  # fmt: skip
                     for kind, value in found.items():
                         document[kind][name] = value
+                    inputs.let_go(name)
     except BaseException:
         if alteration.texts:
             remove_folder(folder)  # scores of an intervention that turned out to do nothing

@@ -21,7 +21,7 @@ from mechlab.runs.folder import RunFolder
 from mechlab.runs.settings import EvaluationSettings
 from mechlab.specs import validated
 from mechlab.train.calibration import scoring_of
-from mechlab.train.devices import fabric
+from mechlab.train.devices import device_of
 from mechlab.train.rejection import accepting, rejected
 from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.routing import Routing
@@ -138,7 +138,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def patch_maps(plan: Plan, files: Sequence[Path], *, task: int | None, device: str) -> Seen:
     """Return what a run makes of image files: by its router, or by the expert of `task`."""
-    where = fabric(device).device
+    where = device_of(device)
     system = restore(plan, checkpoint=max(plan.run.checkpoints(), default=-1), device=where)
     inputs, tasks, routes, refused = plan.inputs, len(plan.spec.tasks), [], []
     maps: list[np.ndarray] = []

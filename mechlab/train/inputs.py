@@ -138,7 +138,8 @@ class Inputs:
         for name in self.tasks[task]:
             features = self.features(name, "train")
             parts.append(np.asarray(features.values[kept_and_held(features.items, fraction=self.holdout)[0]]))
-        return np.concatenate(parts)
+            self.let_go(name)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def fitting_items(self, task: int) -> tuple[Item, ...]:
         """Return the images behind `fitting`, in the same order."""
@@ -153,7 +154,14 @@ class Inputs:
     def held_out(self, class_name: str) -> Float[np.ndarray, "item row column dim"]:
         """Return the features of the normals that no training sees."""
         features = self.features(class_name, "train")
-        return np.asarray(features.values[kept_and_held(features.items, fraction=self.holdout)[1]])
+        held = np.asarray(features.values[kept_and_held(features.items, fraction=self.holdout)[1]])
+        self.let_go(class_name)
+        return held
+
+    def let_go(self, class_name: str) -> None:
+        """Close the mapped features of a class, whose pages count as this process's; they open again."""
+        for key in [key for key in self.loaded if key[0] == class_name]:
+            del self.loaded[key]
 
     def statistics(self, class_name: str, split: Split = "test") -> dict[str, Float[np.ndarray, " item"]]:
         """Return statistics of the raw images: grey mean, deviation, distance to the mean training image.

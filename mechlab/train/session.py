@@ -26,7 +26,7 @@ from mechlab.specs import EvalSpec, validated
 from mechlab.train import determinism, evaluation, scopes
 from mechlab.train.alteration import UNALTERED, Alteration
 from mechlab.train.checkpoint import load_weights
-from mechlab.train.devices import accelerator, fabric
+from mechlab.train.devices import accelerator, device_of
 from mechlab.train.given import take_base
 from mechlab.train.launch import launch
 from mechlab.train.matrix import accuracy_matrix, forgetting, scores_identical
@@ -78,7 +78,7 @@ def train(request: TrainRequest, *, report: Report = silent) -> dict[str, Any]:
         whole = build(plan, tasks=len(plan.spec.tasks))
         scopes.refuse_idle_freeze([whole.stage(task) for task in range(len(plan.spec.tasks))], request.freeze)
     if request.devices == 1:
-        _train(plan, ALONE, device=fabric(request.device).device, begun=begun, report=report)
+        _train(plan, ALONE, device=device_of(request.device), begun=begun, report=report)
     else:
         accelerator(request.device, devices=request.devices)
         plan.inputs.compute()
@@ -104,7 +104,7 @@ def _finished(plan: Plan, *, device: str, report: Report) -> dict[str, Any]:
     file = run.path / "summaries" / f"{specs[-1].hash}.json"
     report(f"{run.name} is already trained; evaluating it as asked: {specs[-1].hash}")
     if not file.exists():
-        where = fabric(device).device
+        where = device_of(device)
         with lock(run.path / "lock", wait=False, what="run"):
             documents = [
                 _evaluated(plan, None, stage=stage, device=where, is_loaded=False) for stage in stages
@@ -202,7 +202,7 @@ def reevaluate(
     spec = evaluation.spec_of(plan.spec, plan.inputs, stage=stage, settings=chosen,
                               interventions=interventions.texts)  # fmt: skip
     report(f"{run.name}: evaluation {spec.hash} after task {stage}")
-    where = fabric(device).device
+    where = device_of(device)
     system = restore(plan, checkpoint=stage, device=where)
     changed = alteration_of(plan, system, interventions, stage=stage)
     return evaluation.evaluate(system, plan.inputs, run, spec, settings=chosen, device=where,

@@ -11,7 +11,7 @@ from mechlab import fingerprint
 from mechlab.files import lock, sweep_parts, write_json
 from mechlab.runs.request import TrainRequest
 from mechlab.train import determinism, scopes
-from mechlab.train.devices import fabric
+from mechlab.train.devices import device_of
 from mechlab.train.session import watched, watchers
 from mechlab.train.tasks import TaskTraining
 from mechlab.train.world import ALONE
@@ -63,7 +63,7 @@ def train(request: TrainRequest, *, report: Report) -> dict[str, Any]:
 
 
 def _train(work: Work, *, begun: float, report: Report) -> None:
-    plan, device = work.plan, fabric(work.plan.request.device).device
+    plan, device = work.plan, device_of(work.plan.request.device)
     run = plan.run
     system = work.build(device)
     scopes.refuse_idle_freeze([system.stage(0)], plan.request.freeze)

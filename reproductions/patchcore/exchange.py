@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from mechlab.errors import MechlabError
 from mechlab.files import read_json, sha256_file, write_json
 from mechlab.runs.folder import RunFolder
-from mechlab.train.devices import fabric
+from mechlab.train.devices import device_of
 from mechlab.train.images import task_thresholds
 from mechlab.train.resolution import Plan, plan_of
 from mechlab.train.session import restore
@@ -44,7 +44,7 @@ def export(run: RunFolder, target: Path) -> list[Path]:
             f"run '{run.name}' is of system '{plan.spec.system}', which has no bank; give a run of patchcore."
         )
     last = max(run.checkpoints(), default=-1)
-    system = restore(plan, checkpoint=last, device=fabric("cpu").device)
+    system = restore(plan, checkpoint=last, device=device_of("cpu"))
     assert isinstance(system, PatchCore)
     thresholds = task_thresholds(plan)
     target.mkdir(parents=True, exist_ok=True)

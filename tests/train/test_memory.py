@@ -1,0 +1,33 @@
+"""What a training holds on to: no mapped features that it is done with, and no library that goes unused."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+from mechlab.train.resolution import plan_of
+
+PROGRAM = """
+import sys
+import mechlab.train.session
+from mechlab.train.devices import device_of
+print(device_of("cpu"), "lightning" in sys.modules)
+"""
+
+
+def test_features_that_were_copied_are_not_kept_mapped(small_run):
+    inputs = plan_of(small_run).inputs
+    name = inputs.tasks[0][0]
+    once = inputs.fitting(0)
+    held = inputs.held_out(name)
+    assert not inputs.loaded
+    inputs.features(name, "test")
+    inputs.let_go(name)
+    assert not inputs.loaded
+    np.testing.assert_array_equal(inputs.fitting(0), once)
+    np.testing.assert_array_equal(inputs.held_out(name), held)
+
+
+def test_one_device_needs_no_lightning():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["cpu", "False"]
