@@ -88,17 +88,39 @@ def small_request(pictures, tmp_path_factory):
     )  # fmt: skip
 
 
+def trained(request):
+    """Train a request and return its summary."""
+    from mechlab.train.session import train
+
+    return train(request)
+
+
+def opened(summary):
+    """Return the folder of a summary's run."""
+    from mechlab.runs.folder import RunFolder
+
+    return RunFolder.open(Path(summary["path"]))
+
+
+@pytest.fixture(scope="session")
+def make_trained():
+    """What trains a request: `trained`."""
+    return trained
+
+
+@pytest.fixture(scope="session")
+def make_opened():
+    """What opens the run of a summary: `opened`."""
+    return opened
+
+
 @pytest.fixture(scope="session")
 def small_summary(small_request):
     """The summary of a small trained run."""
-    from mechlab.train.session import train
-
-    return train(small_request)
+    return trained(small_request)
 
 
 @pytest.fixture(scope="session")
 def small_run(small_summary):
     """A small trained run of two tasks."""
-    from mechlab.runs.folder import RunFolder
-
-    return RunFolder.open(Path(small_summary["path"]))
+    return opened(small_summary)

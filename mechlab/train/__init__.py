@@ -1,1 +1,1 @@
-"""The training loop: stages, observers, checkpoints, devices; what may know torch and lightning.fabric."""
+"""The training loop: stages, observers, checkpoints, devices; what may know torch."""

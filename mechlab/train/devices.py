@@ -1,4 +1,4 @@
-"""Where a training runs: the words of `--device` and `--devices`, through lightning.fabric."""
+"""Where a training runs: the words of `--device` and `--devices`; several through lightning.fabric."""
 
 from dataclasses import dataclass
 from datetime import timedelta

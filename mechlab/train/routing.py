@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechlab.errors import MechlabError
+from mechlab.errors import MechlabError, unknown
 from mechlab.runs.router import ORACLE, Router
 from mechlab.stats.gate import Gate
 from mechlab.stats.prototypes import prototypes
@@ -121,6 +121,23 @@ def prototype_distances(
         away = means[:, None] - torch.from_numpy(own).to(means.device)  # batch, prototype, dim
         found.append(away.square().sum(dim=-1).sqrt().amin(dim=1))
     return torch.stack(found, dim=1)
+
+
+def centre_distances(
+    means: Float[Tensor, "batch dim"], centres: Sequence[Float[Tensor, " dim"]], *, router: str, system: str
+) -> Float[Tensor, "batch task"]:
+    """Return the Euclidean distance of each image's mean to each task's centre: all that some systems tell.
+
+    Raises:
+        MechlabError: a router other than "euclidean".
+        ValueError: the oracle, which takes the true id and has no distances.
+    """
+    if router == "oracle":
+        raise ValueError("the oracle takes the true task id; it has no distances")
+    if router != "euclidean":
+        raise unknown(f"router of {system}", router, ("euclidean", "prototypes:P", "likelihood", "oracle"))
+    found: Tensor = torch.linalg.vector_norm(means[:, None] - torch.stack(list(centres)), dim=2)
+    return found
 
 
 def _centres(normals: Normals, task: int, count: int) -> Float[np.ndarray, "prototype dim"]:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from mechlab.errors import unknown
 from mechlab.specs import validated
+from mechlab.train.routing import centre_distances
 from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
 from reproductions.patchcore.bank import Bank
 from reproductions.patchcore.catalog import SCORE_UNIT
@@ -171,12 +171,6 @@ class PatchCore(nn.Module):
             MechlabError: an unknown router.
             ValueError: the oracle, which takes the true id and has no distances.
         """
-        if router == "oracle":
-            raise ValueError("the oracle takes the true task id; it has no distances")
-        if router != "euclidean":
-            raise unknown(
-                "router of patchcore", router, ("euclidean", "prototypes:P", "likelihood", "oracle")
-            )
         means = batch.double().mean(dim=(1, 2))
-        centres = torch.stack([self._bank(int(key)).mean for key in sorted(self.bank, key=int)])
-        return torch.linalg.vector_norm(means[:, None] - centres, dim=2)
+        centres = [self._bank(int(key)).mean for key in sorted(self.bank, key=int)]
+        return centre_distances(means, centres, router=router, system="patchcore")

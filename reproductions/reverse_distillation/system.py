@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mechlab.errors import unknown
 from mechlab.specs import validated
+from mechlab.train.routing import centre_distances
 from mechlab.train.stage import Loss, ParameterGroup, Scope, Stage
 from reproductions.backbones.pyramid import Maps, Pyramid
 from reproductions.reverse_distillation.blocks import start
@@ -166,10 +166,6 @@ class ReverseDistillation(nn.Module):
             MechlabError: an unknown router.
             ValueError: the oracle, which takes the true id and has no distances.
         """
-        if router == "oracle":
-            raise ValueError("the oracle takes the true task id; it has no distances")
-        if router != "euclidean":
-            raise unknown("router of rd", router, ("euclidean", "prototypes:P", "likelihood", "oracle"))
         means = self.pyramid.channel_means(batch.double().mean(dim=(1, 2)))
-        centres = torch.stack([self.centre[key].mean for key in sorted(self.centre, key=int)])
-        return torch.linalg.vector_norm(means[:, None] - centres, dim=2)
+        centres = [self.centre[key].mean for key in sorted(self.centre, key=int)]
+        return centre_distances(means, centres, router=router, system="rd")

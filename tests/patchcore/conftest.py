@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -26,14 +25,10 @@ def bank_request(small_request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def bank_summary(bank_request):
-    from mechlab.train.session import train
-
-    return train(bank_request)
+def bank_summary(bank_request, make_trained):
+    return make_trained(bank_request)
 
 
 @pytest.fixture(scope="session")
-def bank_run(bank_summary):
-    from mechlab.runs.folder import RunFolder
-
-    return RunFolder.open(Path(bank_summary["path"]))
+def bank_run(bank_summary, make_opened):
+    return make_opened(bank_summary)

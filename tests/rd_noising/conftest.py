@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -62,14 +61,10 @@ def noisy_request(small_request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def noisy_summary(noisy_request):
-    from mechlab.train.session import train
-
-    return train(noisy_request)
+def noisy_summary(noisy_request, make_trained):
+    return make_trained(noisy_request)
 
 
 @pytest.fixture(scope="session")
-def noisy_run(noisy_summary):
-    from mechlab.runs.folder import RunFolder
-
-    return RunFolder.open(Path(noisy_summary["path"]))
+def noisy_run(noisy_summary, make_opened):
+    return make_opened(noisy_summary)

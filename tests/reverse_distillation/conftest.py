@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -59,14 +58,10 @@ def rd_request(small_request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def rd_summary(rd_request):
-    from mechlab.train.session import train
-
-    return train(rd_request)
+def rd_summary(rd_request, make_trained):
+    return make_trained(rd_request)
 
 
 @pytest.fixture(scope="session")
-def rd_run(rd_summary):
-    from mechlab.runs.folder import RunFolder
-
-    return RunFolder.open(Path(rd_summary["path"]))
+def rd_run(rd_summary, make_opened):
+    return make_opened(rd_summary)

@@ -4,8 +4,14 @@ import subprocess
 import sys
 
 import numpy as np
+import torch
 
+from mechlab.runs.settings import EvaluationSettings
+from mechlab.train import evaluation
 from mechlab.train.resolution import plan_of
+from mechlab.train.session import restore
+
+OTHER = EvaluationSettings(sigma=1.25)  # of no other test, so that it is made here
 
 PROGRAM = """
 import sys
@@ -26,6 +32,14 @@ def test_features_that_were_copied_are_not_kept_mapped(small_run):
     assert not inputs.loaded
     np.testing.assert_array_equal(inputs.fitting(0), once)
     np.testing.assert_array_equal(inputs.held_out(name), held)
+
+
+def test_an_evaluated_class_is_not_kept_mapped(small_run):
+    plan = plan_of(small_run)
+    system = restore(plan, checkpoint=1, device=torch.device("cpu"))
+    spec = evaluation.spec_of(plan.spec, plan.inputs, stage=1, settings=OTHER)
+    evaluation.evaluate(system, plan.inputs, small_run, spec, settings=OTHER, device=torch.device("cpu"))
+    assert not plan.inputs.loaded
 
 
 def test_one_device_needs_no_lightning():
