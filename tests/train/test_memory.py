@@ -25,6 +25,7 @@ def test_features_that_were_copied_are_not_kept_mapped(small_run):
     inputs = plan_of(small_run).inputs
     name = inputs.tasks[0][0]
     once = inputs.fitting(0)
+    assert not inputs.loaded
     held = inputs.held_out(name)
     assert not inputs.loaded
     inputs.features(name, "test")
