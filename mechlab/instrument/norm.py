@@ -22,7 +22,9 @@ def norm(values: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
     whole = flat.numel() // _PIECE * _PIECE
     if flat.dtype == torch.float32 and whole > _SMALL:
         pieces = torch.linalg.vector_norm(flat[:whole].view(-1, _PIECE), dim=1).double()
-        found: Tensor = torch.linalg.vector_norm(torch.cat([pieces, flat[whole:].double()]))
+        if whole < flat.numel():
+            pieces = torch.cat([pieces, flat[whole:].double()])
+        found: Tensor = torch.linalg.vector_norm(pieces)
         if _LOW < float(found) < _HIGH:
             return found
     exact: Tensor = torch.linalg.vector_norm(flat, dtype=torch.float64)

@@ -19,6 +19,8 @@ CHANNELS = ("dim", "channel")
 PROBABILITIES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 _QUANTILE_ELEMENTS = 65_536
 _BLOCK_BYTES = 1024**2  # rows that stay in the processor's cache
+_PIECE = 256  # places whose squares add up in single precision without loss
+_FAR = 16.0  # squared mean over variance, from which an offset is taken out first
 _NEAR = 16  # rows whose mean is the offset: any number near the mean will do, and few are quick
 
 
@@ -96,6 +98,9 @@ def plane_moments(
 
     A block is as many images as fit, or a part of the places of one: many small calls cost more than sums.
     """
+    found = _centred_moments(planes) if planes.device.type == "cpu" else None
+    if found is not None:
+        return found
     items, dim, places = planes.shape
     near = planes[0, :, :_NEAR].mean(dim=1, keepdim=True)
     width = max(1, min(places, _BLOCK_BYTES // (dim * planes.itemsize)))
@@ -108,6 +113,28 @@ def plane_moments(
             totals.append(shifted.sum(dim=(0, 2)))
             squares.append(shifted.square_().sum(dim=(0, 2)))
     return _moments_of(totals, squares, near.squeeze(1).double(), count=items * places)
+
+
+def _centred_moments(
+    planes: Float[Tensor, "item dim place"],
+) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]] | None:
+    """Return mean and variance from plain sums, in half the time; None where a mean is far from 0 for that.
+
+    Sums of squares are taken over pieces, which lose nothing in single precision. The difference that is the
+    variance loses as many digits as the squared mean is larger. Not for a GPU, which would wait to be asked.
+    """
+    items, dim, places = planes.shape
+    piece = next(size for size in range(min(places, _PIECE), 0, -1) if places % size == 0)
+    if piece < _NEAR:
+        return None
+    count = items * places
+    norms = torch.linalg.vector_norm(planes.view(items, dim, places // piece, piece), dim=3)
+    squares = norms.square_().sum(dim=(0, 2), dtype=torch.float64)
+    mean = planes.sum(dim=2).sum(dim=0, dtype=torch.float64).div_(count)
+    energy = mean.square()
+    variance = squares.div_(count).sub_(energy)
+    is_near = bool((energy <= variance.mul(_FAR)).all())  # never of NaN
+    return (mean, variance) if is_near else None
 
 
 def _moments_of(

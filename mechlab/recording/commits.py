@@ -30,7 +30,7 @@ class Commits:
         run_id: str,
         number: int,
         position: int,
-        due_seconds: float,
+        flush_seconds: float,
     ) -> None:
         self.position = position  # committed segments that are alive
         self.segments = 0  # committed by this thread
@@ -41,7 +41,8 @@ class Commits:
         self._rank = rank
         self._run_id = run_id
         self._number = number
-        self._due_seconds = due_seconds
+        self._flush_seconds = flush_seconds
+        self._slowest = 0.0  # seconds that a commit took
         self._segment: Segment | None = None
         self._oldest = self._began = 0.0  # monotonic seconds: the segment's first row, the segment
         self._paused = 0.0  # monotonic seconds: when the last pause ended
@@ -97,6 +98,14 @@ class Commits:
             self._commit()
         return True
 
+    @property
+    def _due_seconds(self) -> float:
+        """Age of the oldest row at which a commit begins: late, because each costs the loop some of its time.
+
+        A quarter of the time is kept for the queue, and as long as the slowest commit so far for the disk.
+        """
+        return max(self._flush_seconds / 2, self._flush_seconds * 3 / 4 - self._slowest)
+
     def _is_due(self) -> bool:
         """Whether the oldest row has waited long enough; after a delay the queue is taken in first.
 
@@ -126,8 +135,10 @@ class Commits:
     def _commit(self) -> None:
         if self._segment is None:
             return
+        began = time.monotonic()
         contents, size, digest = self._segment.commit(pause=self._pause)
         self._segment = None
+        self._slowest = max(self._slowest, time.monotonic() - began)
         self.rows += sum(contents.rows.values())
         self.longest_seconds = max(self.longest_seconds, time.monotonic() - self._oldest)
         line = Committed(

@@ -12,6 +12,7 @@ from pathlib import Path
 import h5py
 
 from mechlab.errors import MechlabError
+from mechlab.recording.description import Description, get_descriptions
 from mechlab.recording.format import FORMAT, check_version, get_text
 
 _OPEN_AT_ONCE = 16
@@ -76,6 +77,17 @@ class Files:
     def __init__(self) -> None:
         self._open: OrderedDict[Path, h5py.File] = OrderedDict()
         self._dropped: set[Path] = set()
+        self._descriptions: dict[Path, dict[str, Description]] = {}
+
+    def descriptions(self, path: Path) -> dict[str, Description]:
+        """Return what a segment says of its keys; a packed file says nothing here.
+
+        Raises ValueError, KeyError or TypeError when that is damaged.
+        """
+        file = self[path]
+        if path not in self._descriptions:
+            self._descriptions[path] = get_descriptions(file)
+        return self._descriptions[path]
 
     def __getitem__(self, path: Path) -> h5py.File:
         """Return the open file; one that is no longer part of the recording is one sentence."""
@@ -97,7 +109,7 @@ class Files:
             ) from fault
         self._open[path] = file
         if len(self._open) > _OPEN_AT_ONCE:
-            self._open.popitem(last=False)[1].close()
+            self._close(next(iter(self._open)))
         return file
 
     def drop(self, paths: Iterable[Path]) -> None:
@@ -105,12 +117,16 @@ class Files:
         for path in paths:
             self._dropped.add(path)
             if path in self._open:
-                self._open.pop(path).close()
+                self._close(path)
 
     def close(self) -> None:
         """Close all; they open again when needed."""
-        while self._open:
-            self._open.popitem()[1].close()
+        for path in tuple(self._open):
+            self._close(path)
+
+    def _close(self, path: Path) -> None:
+        self._open.pop(path).close()
+        self._descriptions.pop(path, None)
 
 
 def child_names(group: h5py.Group) -> list[str]:

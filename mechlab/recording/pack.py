@@ -14,13 +14,13 @@ from mechlab.errors import MechlabError
 from mechlab.files import lock
 from mechlab.recording.chunk import bare_scale, chunk_shape, create, write_rows, write_whole
 from mechlab.recording.folder import check_digests, survey
+from mechlab.recording.description import put_description
 from mechlab.recording.format import FORMAT, PACKED, START_LOCK, VALUES, VERSION, put_json, put_text, stored
 from mechlab.recording.items import write_items
 from mechlab.recording.manifest import MANIFEST, Log
 from mechlab.recording.not_finite import count_not_finite, put_not_finite, warn
 from mechlab.recording.quantity import Quantity
 from mechlab.recording.reader import Recording
-from mechlab.recording.rows import describe_values
 from mechlab.recording.segment import LIBVER, rank_and_number, site_group, sync, writing
 
 _CHUNK_BYTES = 1024**2  # smaller than in segments: a reader asks for a few rows
@@ -103,13 +103,7 @@ def _copy(file: h5py.File, quantity: Quantity) -> int:
         if name == quantity.axes[0]:
             scale = copy
     _attach_scales(group, data, axes=quantity.axes, first=scale)
-    describe_values(
-        data,
-        axes=quantity.axes,
-        coordinates=tuple(quantity.coordinates),
-        unit=quantity.unit,
-        attributes=quantity.attributes,
-    )
+    put_description(data, quantity.description)
     if lost is not None:
         put_not_finite(data, lost)
     return lost or 0

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 
 from mechlab.errors import MechlabError
-from mechlab.recording.format import VALUES, decoded, get_json, get_text, split_key
+from mechlab.recording.description import get_description
+from mechlab.recording.format import VALUES, decoded, get_text, split_key
 from mechlab.recording.not_finite import get_not_finite
 from mechlab.recording.opened import Files, child_data, child_group, damaged
 
@@ -49,14 +50,8 @@ class Quantity:
         first = parts[0]
         with reading(first.path, f"'{key}'"):
             data = self._open(first.path, VALUES)
-            axes = get_json(data, "axes")
-            if not isinstance(axes, list):
-                raise ValueError("its values have no axes")
-            self.axes: tuple[str, ...] = tuple(axes)
-            self.unit: str = get_text(data, "unit") or ""
-            self.attributes: dict[str, Any] = dict(get_json(data, "attributes") or {})
+            self.description = files.descriptions(first.path).get(key) or get_description(data)
             self.not_finite = get_not_finite(data)  # values that float16 could not hold; None: not counted
-            self._names = (get_text(data, "coordinates") or "").split()
             self._tail: tuple[int, ...] = data.shape[1:]
             self._stored: np.dtype[Any] = data.dtype
             self._is_bool = get_text(data, "dtype") == "bool"
@@ -65,6 +60,21 @@ class Quantity:
             counts = [len(data) if part.rows is None else part.rows for part in parts]
         self._parts = tuple(parts)
         self._edges = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the dimensions."""
+        return self.description.axes
+
+    @property
+    def unit(self) -> str:
+        """Unit of the values, or nothing."""
+        return self.description.unit
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What the caller gave beside the values."""
+        return self.description.attributes
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,7 +96,7 @@ class Quantity:
     @cached_property
     def coordinates(self) -> dict[str, np.ndarray]:
         """Arrays along the first axis: name -> one value a row."""
-        return {name: self._coordinate(name) for name in self._names}
+        return {name: self._coordinate(name) for name in self.description.coordinates}
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -1,13 +1,12 @@
-"""The rows of one key while a segment is written: gathered to whole chunks, described at the commit."""
-
-from typing import Any
+"""The rows of one key while a segment is written: gathered to whole chunks."""
 
 import h5py
 import numpy as np
 
 from mechlab.recording.batch import Batch
 from mechlab.recording.chunk import chunk_shape, create, fills_chunk, write_chunk, write_rows, write_whole
-from mechlab.recording.format import VALUES, Column, put_json, put_text
+from mechlab.recording.description import Description
+from mechlab.recording.format import VALUES, Column
 
 GATHER_BYTES = 1024**2  # rows are gathered up to this size before a chunk is cut
 _SHARED_BYTES = 64 * 1024  # longer coordinates are rarely equal
@@ -58,6 +57,17 @@ class Rows:
         """Number of rows that were added."""
         return self._written + self._pending
 
+    @property
+    def description(self) -> Description:
+        """What stands beside the values."""
+        first = self._first
+        return Description(
+            axes=first.axes,
+            coordinates=tuple(first.coordinates),
+            unit=first.unit,
+            attributes=first.attributes,
+        )
+
     def add(self, batch: Batch) -> None:
         """Take rows; as soon as they fill chunks, they are written."""
         values = batch.values.values
@@ -75,7 +85,7 @@ class Rows:
             self._cut()
 
     def finish(self) -> None:
-        """Write what waits, the coordinates, and the description."""
+        """Write what waits, and the coordinates."""
         if self._data is None:
             self._data = write_whole(
                 self._group, VALUES, Column(self._gathered(), self._first.values.is_bool)
@@ -87,14 +97,6 @@ class Rows:
         for name, pieces in self._coordinates.items():
             values = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
             self._shared.write(self._group, name, Column(values, self._first.coordinates[name].is_bool))
-        first = self._first
-        describe_values(
-            self._data,
-            axes=first.axes,
-            coordinates=tuple(first.coordinates),
-            unit=first.unit,
-            attributes=first.attributes,
-        )
         self.held = 0
 
     def _is_enough(self, row_bytes: int) -> bool:
@@ -132,17 +134,3 @@ class Rows:
             batch.release()
         self._batches, self._pieces = [], []
 
-
-def describe_values(
-    data: h5py.Dataset,
-    *,
-    axes: tuple[str, ...],
-    coordinates: tuple[str, ...],
-    unit: str,
-    attributes: dict[str, Any],
-) -> None:
-    """Write axes, names of coordinates, unit and the caller's attributes beside the values."""
-    put_json(data, "axes", list(axes))
-    put_text(data, "coordinates", " ".join(coordinates))  # as in the CF conventions
-    put_text(data, "unit", unit)
-    put_json(data, "attributes", attributes)

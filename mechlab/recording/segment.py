@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -16,6 +17,7 @@ import h5py
 from mechlab.errors import MechlabError
 from mechlab.files import sha256_file, told
 from mechlab.recording.batch import Batch
+from mechlab.recording.description import put_descriptions
 from mechlab.recording.format import (
     FORMAT,
     VERSION,
@@ -132,6 +134,7 @@ class Segment:
             rows.finish()
             if pause is not None:
                 pause()
+        put_descriptions(self._file, {key: rows.description for key, rows in self._keys.items()})
         write_items(self._file, self._items)
         steps = [rows.steps for rows in self._keys.values() if rows.steps is not None]
         contents = Contents(
@@ -167,7 +170,19 @@ def site_group(file: h5py.File, key: str, *, known: dict[str, h5py.Group] | None
     groups = {} if known is None else known
     if quantity not in groups:
         groups[quantity] = file.require_group(quantity)
-    return groups[quantity].create_group(site)
+    links, properties = _group_properties()
+    # Not `create_group`, which makes both anew for each of a hundred keys.
+    return h5py.Group(h5py.h5g.create(groups[quantity].id, site.encode(), lcpl=links, gcpl=properties))
+
+
+@cache
+def _group_properties() -> tuple[h5py.h5p.PropLCID, h5py.h5p.PropGCID]:
+    """Return how a group is linked and made: its name in UTF-8, without times, so that files repeat."""
+    links = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+    links.set_char_encoding(h5py.h5t.CSET_UTF8)
+    properties = h5py.h5p.create(h5py.h5p.GROUP_CREATE)
+    properties.set_obj_track_times(False)
+    return links, properties
 
 
 def read_contents(file: h5py.File) -> Contents:

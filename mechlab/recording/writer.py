@@ -65,7 +65,7 @@ class Writer:
             run_id=start.run_id,
             number=start.number,
             position=start.position,
-            due_seconds=flush_seconds / 2,  # the other half is for the queue and the disk
+            flush_seconds=flush_seconds,
         )
         self.sizes: dict[str, int] = {}  # bytes that each key was given
         self._rows, self._append_seconds = 0, 0.0

@@ -13,6 +13,7 @@ from mechlab.instrument.reduction import (
     channel_rows,
     covariance,
     moments,
+    plane_moments,
     quantiles,
     reduced,
     subsample,
@@ -40,6 +41,25 @@ def test_moments_do_not_depend_on_where_blocks_end():
     mean, variance = moments(x)
     np.testing.assert_allclose(mean, x.double().mean(dim=0), atol=1e-7)
     np.testing.assert_allclose(variance, x.double().var(dim=0, correction=0), rtol=5e-6)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
+@pytest.mark.parametrize("places", [1, 49, 61, 397, 3136])  # one piece, primes, many pieces
+def test_moments_of_planes_are_those_of_double_precision(offset, places):
+    planes = torch.randn(5, 7, places, generator=torch.Generator().manual_seed(0)).relu() + offset
+    planes[:, 2] = 0.0  # a dead channel
+    planes[:, 3] = -0.1  # a constant one
+    exact = planes.double()
+    mean, variance = plane_moments(planes)
+    np.testing.assert_allclose(mean, exact.mean(dim=(0, 2)), rtol=1e-7)
+    np.testing.assert_allclose(variance, exact.var(dim=(0, 2), correction=0), rtol=3e-6, atol=1e-15)
+
+
+def test_a_channel_far_from_zero_does_not_lose_its_variance_to_the_others():
+    planes = torch.randn(4, 3, 3136, generator=torch.Generator().manual_seed(0))
+    planes[:, 1] = 1e4 + planes[:, 1] / 8
+    expected = planes.double().var(dim=(0, 2), correction=0)
+    np.testing.assert_allclose(plane_moments(planes)[1], expected, rtol=1e-5)
 
 
 def test_a_mean_that_drifts_from_block_to_block_is_taken_out():
