@@ -4,6 +4,7 @@ Absolute times drift with the machine, so only ratios of neighbours are read. So
 lines.
 """
 
+import ctypes
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from time import perf_counter, process_time
 from typing import Any, Literal
 
 Unit = Literal["ratio", "ms", "s", "MB", "1/s"]
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of malloc.h
 CLOCKS = {"wall": perf_counter, "processor": process_time}
 
 
@@ -115,3 +117,16 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def keep_memory() -> None:
+    """Let glibc keep what the process frees, from now on: pages that are given back must be made again.
+
+    How much it gives back hangs on where the last small block of the heap happens to lie: steps of one
+    ResNet-18 met 1,000 to 26,000 new pages each, 2 to 41 of their 500 ms, with a recorder and without.
+    Another C library is left as it is.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_MAX, 0)
+        mallopt(_TRIM_THRESHOLD, 2**31 - 1)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.measure import Measurement, median_interval, one_thread, ratio
+from benchmarks.measure import Measurement, keep_memory, median_interval, one_thread, ratio
 from benchmarks.raw_file import raw_file
 from benchmarks.workloads import NAMES, Workload, workload
 from mechlab.instrument.recorder import Recorder
@@ -25,6 +25,7 @@ Session = Callable[[Path], None]
 
 def measure() -> Iterator[Measurement]:
     """Yield, for each model, total over plain, and over the raw file with the upper end of its interval."""
+    keep_memory()
     with one_thread():
         for name in NAMES:
             yield from cost(name, pairs=PAIRS, steps=STEPS)

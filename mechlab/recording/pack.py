@@ -13,8 +13,8 @@ import numpy as np
 from mechlab.errors import MechlabError
 from mechlab.files import lock
 from mechlab.recording.chunk import bare_scale, chunk_shape, create, write_rows, write_whole
-from mechlab.recording.folder import check_digests, survey
 from mechlab.recording.description import put_description
+from mechlab.recording.folder import check_digests, survey
 from mechlab.recording.format import FORMAT, PACKED, START_LOCK, VALUES, VERSION, put_json, put_text, stored
 from mechlab.recording.items import write_items
 from mechlab.recording.manifest import MANIFEST, Log

@@ -133,4 +133,3 @@ class Rows:
         for batch in self._batches:
             batch.release()
         self._batches, self._pieces = [], []
-
