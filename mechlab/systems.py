@@ -125,7 +125,8 @@ def _further(paths: Iterable[str]) -> Iterator[str]:
 def session(system: str) -> ModuleType | None:
     """Return what trains a system whose inputs are no images (`SESSION` of its catalog); else None.
 
-    Its `train(request, report=...)` and `outline(request)` are those of `mechlab.train`.
+    Its `train(request, report=...)` and `outline(request)` are those of `mechlab.train`, and its
+    `record(run, document, device=..., report=...)` does what `mechlab.instrument.session.record_run` does.
     """
     path: str | None = getattr(catalog(system), "SESSION", None)
     if path is None:

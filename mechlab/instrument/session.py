@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -43,15 +44,23 @@ def record_run(
     Raises:
         MechlabError: an unknown site, quantity, loss, checkpoint or adapter, or too little disk.
     """
-    plan = plan_of(RunFolder.open(path))
+    run = RunFolder.open(path)
+    if (own := systems.session(run.spec().system)) is not None:
+        return dict(own.record(run, document, device=device, report=report))
+    plan = plan_of(run)
     spec = spec_of(plan, document)
     refuse_grids(spec.plan, plan.inputs, tasks=range(max(spec.stages) + 1), adapters=spec.adapters)
-    folder = plan.run.path / "recordings" / spec.hash
-    with lock(plan.run.path / "recordings" / f".{spec.hash}.lock", what="recording"):
+    return kept(plan.run, spec, partial(write, plan, spec, document, device=device, report=report))
+
+
+def kept(run: RunFolder, spec: RecordSpec, writing: Callable[[Path], None]) -> dict[str, Any]:
+    """Return what `record_run` does of the recording of a spec; `writing` makes it where it is not there."""
+    folder = run.path / "recordings" / spec.hash
+    with lock(run.path / "recordings" / f".{spec.hash}.lock", what="recording"):
         if not finished(folder):
             remove_folder(folder)
             try:
-                write(plan, spec, document, folder, device=device, report=report)
+                writing(folder)
             except BaseException:
                 remove_folder(folder)
                 raise

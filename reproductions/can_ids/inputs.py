@@ -28,7 +28,7 @@ class WindowsByName:
     def items(self, class_name: str) -> tuple[Item, ...]:
         """Return the windows that are trained on; a window is known by the digest of its arrays."""
         del class_name
-        return tuple(self._item(number) for number in range(len(self.train)))
+        return items_of(self.train, name=self.name, split="train")
 
     def image(self, item: Item, size: int) -> UInt8[np.ndarray, "height width 3"]:
         """Refuse."""
@@ -44,19 +44,26 @@ class WindowsByName:
             "instead."
         )
 
-    def _item(self, number: int) -> Item:
-        one = self.train.span(number, number + 1)
-        source, attack = one.sources[int(one.source[0])], one.attacks[0]
-        return Item(
-            sha256=sha256_bytes(
-                b"".join(np.ascontiguousarray(getattr(one, name)).tobytes() for name in ARRAYS)
-            ),
-            class_name=self.name,
-            split="train",
-            label=int(one.y[0]),
-            defect="good" if one.y[0] == 0 else attack,
-            image=f"{source.part}/{source.name}@{one.start[0]:.6f}",
-        )
+
+def items_of(graphs: GraphSet, *, name: str, split: Split) -> tuple[Item, ...]:
+    """Return windows of a data set as the items of a split; a window is known by the digest of its arrays.
+
+    Its `image` is `<part>/<log>@<seconds of its first message>`, its `defect` the attack, or good.
+    """
+    return tuple(_item(graphs.span(number, number + 1), name=name, split=split)
+                 for number in range(len(graphs)))  # fmt: skip
+
+
+def _item(one: GraphSet, *, name: str, split: Split) -> Item:
+    source, attack = one.sources[int(one.source[0])], one.attacks[0]
+    return Item(
+        sha256=sha256_bytes(b"".join(np.ascontiguousarray(getattr(one, each)).tobytes() for each in ARRAYS)),
+        class_name=name,
+        split=split,
+        label=int(one.y[0]),
+        defect="good" if one.y[0] == 0 else attack,
+        image=f"{source.part}/{source.name}@{one.start[0]:.6f}",
+    )
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """One training from request to summary: the run folder, loop, log and recorder are the toolkit's.
 
-`mechlab train` comes here for systems whose catalog names this file as its SESSION.
+`mechlab train` comes here for systems whose catalog names this file as its SESSION, and `mechlab record` with
+their runs.
 """
 
 import time
@@ -19,7 +20,10 @@ from reproductions.can_ids.detector_work import detector_work
 from reproductions.can_ids.fusion_work import fusion_work
 from reproductions.can_ids.models import WHAT
 from reproductions.can_ids.places import enter
+from reproductions.can_ids.window_recording import record
 from reproductions.can_ids.work import Work
+
+__all__ = ["outline", "record", "train", "work_of"]
 
 Report = Callable[[str], None]
 

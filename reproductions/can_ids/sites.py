@@ -1,7 +1,7 @@
 """The places of a detector that have one row a window; its teacher's have `teacher.` before them.
 
 A layer's own output has one row a node, which is no window: `level.<i>` is its mean over the nodes of a
-window.
+window. The `latent` of a GAT is what its linear layers read, also named `pooled`, so that one plan fits both.
 """
 
 from collections.abc import Iterator
@@ -30,4 +30,5 @@ def _places(model: nn.Module, *, path: str, prefix: str) -> Iterator[Site]:
         yield Site(name=f"{prefix}latent", module=f"{path}.latent", quantity="latent", axes=_AXES)
         return
     yield Site(name=f"{prefix}pooled", module=f"{path}.pooled", axes=_AXES)
+    yield Site(name=f"{prefix}latent", module=f"{path}.pooled", quantity="latent", axes=_AXES)
     yield Site(name=f"{prefix}logits", module=f"{path}.read", axes=_AXES)

@@ -116,6 +116,12 @@ class Detector(nn.Module):
     def finish_task(self, task: int, features: Float[np.ndarray, "item row column dim"]) -> None:
         """Nothing is kept of the windows."""
 
+    def forward(
+        self, batch: Float[Tensor, "batch row column dim"], *, task: int
+    ) -> Float[Tensor, "batch row column"]:
+        """Return what `patch_scores` does: the pass that a recording of a checkpoint looks at."""
+        return self.patch_scores(batch, task=task)
+
     def patch_scores(
         self, batch: Float[Tensor, "batch row column dim"], *, task: int
     ) -> Float[Tensor, "batch row column"]:
