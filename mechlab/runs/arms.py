@@ -5,19 +5,22 @@ Source: inventory O1 (a name made of what differs from the parent), O2 (one-fact
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
-from mechlab.files import canonical_json, read_json
+from mechlab.files import canonical_json, read_json, sha256_bytes
 from mechlab.runs.folder import RunFolder, find
 from mechlab.runs.parts import defaults
+from mechlab.specs import EvalSpec
 
 _SEEN = ("dataset", "backbone", "weights", "layers", "image_size", "dim", "transform", "manifest")
-_SCORED = ("router", "aggregation", "sigma", "calibration", "interventions")
-OF_EVALUATION = tuple(f"evaluation.{key}" for key in _SCORED)
+# How a checkpoint is scored: every key of an EvalSpec but what is scored, so that no later key is forgotten
+_SCORED = tuple(
+    key for key in EvalSpec.model_fields if key not in ("train", "checkpoint", "features", "allowed")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Scored:
     metrics: Mapping[str, float | None]  # means over classes, and forgetting
     trajectory: str
     allowed: tuple[str, ...]
+    classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # metrics of each class, or tests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +75,7 @@ def scored(name: str, out: Path) -> Scored:
         metrics={**(summary if document is None else document)["mean"], **forgetting},
         trajectory=summary["trajectory"],
         allowed=tuple(sorted({*run.spec().allowed, *((document or summary).get("allowed", ()))})),
+        classes=(summary if document is None else document).get("metrics", {}),
     )
 
 
@@ -85,21 +90,50 @@ def _evaluation(run: RunFolder, wanted: str) -> Path:
 def keys_of(run: RunFolder, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that can move a number of a run but its seed, by name."""
     spec = run.spec().model_dump(mode="json")
-    keys = {key: value for key, value in run.parts().items() if key not in ("epochs", "batch_size")}
+    keys = {key: value for key, value in _parts(run).items() if key not in ("epochs", "batch_size")}
     keys |= {key: value for key, value in spec.items()
              if key not in ("parts", "features", "seed", "allowed")}  # fmt: skip
     for key in _SEEN:
-        keys[f"features.{key}"] = [features[key] for features in spec["features"]]
-    if "image_size" in keys:  # of a run whose tasks see sizes of their own
-        keys["features.image_size"] = [keys.pop("image_size"), *keys["features.image_size"]]
+        keys[f"features.{key}"] = {seen["class_name"]: seen[key] for seen in spec["features"]}
+    sizes = keys["features.image_size"]  # and that at which tasks are compared, where some see their own
+    sizes[""] = keys.pop("image_size", next(iter(sizes.values())))
+    if (task := _earlier(run, evaluation)) is not None:
+        keys["evaluation.checkpoint"] = task
     return keys | {f"evaluation.{key}": evaluation[key] for key in _SCORED if key in evaluation}
+
+
+def _parts(run: RunFolder) -> dict[str, Any]:
+    """Return the parts of a run; one that names another run beside it says what that is, but for its seed.
+
+    So students are one arm whether they share a teacher or have one of their own seed each.
+    """
+    found = {}
+    for key, value in run.parts().items():
+        other = RunFolder(run.path.parent / value) if isinstance(value, str) and value else None
+        if other is not None and (other.path / "run.json").exists():
+            known = sha256_bytes(canonical_json(keys_of(other, {})).encode())[:6]
+            value = f"{other.spec().system} of arm {known}"
+        found[key] = value
+    return found
+
+
+def _earlier(run: RunFolder, evaluation: Mapping[str, Any]) -> int | None:
+    """Return the task after which a checkpoint was evaluated that is not the last one."""
+    task = evaluation.get("checkpoint")
+    return None if task == len(run.spec().tasks) - 1 else task
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - a JSON value
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def label(run: RunFolder, evaluation: Mapping[str, Any]) -> str:
     """Return the user's name of a run, or its preset with what differs from it, and what scored it."""
     request, kind = run.request(), run.spec().system
     words = [request.name] if request.name else [request.preset, *_changes(run)]
-    words += [f"{key}={evaluation[key]}" for key in ("router", "aggregation", "sigma") if key in evaluation]
+    words += [f"{key}={_text(evaluation[key])}" for key in _SCORED if evaluation.get(key) not in (None, [])]
+    if (task := _earlier(run, evaluation)) is not None:
+        words.append(f"after task {task}")
     words += [f"freeze {pattern}" for pattern in request.freeze]
     return " ".join(words) if kind == "moleflow" else " ".join([kind, *words])
 
@@ -111,7 +145,7 @@ def _changes(run: RunFolder) -> list[str]:
     if request.preset not in known:
         return [f"{key}={value}" for key, value in request.settings.items()]
     usual = {**defaults(request.system), **known[request.preset].parts}
-    changed = [f"{key}={value}" for key, value in run.parts().items() if value != usual.get(key, value)]
+    changed = [f"{key}={value}" for key, value in _parts(run).items() if value != usual.get(key, value)]
     sizes = {"image_size", "dim", "holdout"} & request.settings.keys()
     asked = {name: getattr(request, name) for name in ("image_size", "dim") if getattr(request, name)}
     return changed + [
@@ -124,7 +158,17 @@ def differing(one: Scored, other: Scored) -> tuple[str, ...]:
     keys = one.keys.keys() | other.keys.keys()
     if one.keys["system"] != other.keys["system"]:
         keys -= {key for scored in (one, other) for key in scored.run.parts() if key != "holdout"}
-    return tuple(sorted(key for key in keys if one.keys.get(key) != other.keys.get(key)))
+    return tuple(sorted(key for key in keys if _differs(key, one.keys.get(key), other.keys.get(key))))
+
+
+def _differs(key: str, one: Any, other: Any) -> bool:  # noqa: ANN401 - JSON values
+    """Whether a key differs; features of classes that one run alone has are in `tasks`, and named there."""
+    if not key.startswith("features.") or one is None or other is None:
+        return bool(one != other)
+    if common := one.keys() & other.keys():
+        return any(one[name] != other[name] for name in common)
+    first, second = ({canonical_json(value) for value in each.values()} for each in (one, other))
+    return key != "features.manifest" and first != second
 
 
 def arms_of(runs: Sequence[Scored]) -> tuple[Arm, ...]:

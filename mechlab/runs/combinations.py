@@ -1,17 +1,20 @@
 """Combinations of settings that are refused by one sentence, unless --allow NAME lets them pass, marked.
 
-A system lists its own (`COMBINATIONS` of its catalog). Two kinds hold for every system: a key of another
-aggregation (`aggregation_keys`), and a key that nothing reads (`settings.refuse_unused`); their names are the
-keys. Source: notes on MoLE-Flow, "Combinations to refuse".
+A system lists its own (`COMBINATIONS` of its catalog), and may say what it cannot build at all (`REFUSE`).
+Two kinds hold for every system: a key of another aggregation (`aggregation_keys`), and a key that nothing
+reads (`settings.refuse_unused`); their names are the keys. Source: notes on MoLE-Flow, "Combinations to
+refuse".
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mechlab import systems
 from mechlab.errors import MechlabError, unknown
 from mechlab.runs.aggregation_keys import MODE_OF
 from mechlab.runs.settings import EvaluationSettings
+from mechlab.specs import validated
 
 Values = Mapping[str, Any]
 
@@ -67,6 +70,28 @@ def judge(setup: Setup, combinations: Sequence[Combination], *, allow: Collectio
         else:
             raise MechlabError(f"{sentence}, or let it pass, marked, with --allow {combination.name}.")
     return Judged(tuple(sorted(passed)), tuple(told))
+
+
+def refuse_unbuildable(
+    system: str,
+    parts: Values,
+    *,
+    dim: int,
+    grid: tuple[int, int] | None = None,
+    own: Mapping[int, tuple[int, int]] | None = None,
+) -> None:
+    """Refuse what a system says it cannot build (`REFUSE` of its catalog), before anything is written.
+
+    `grid` is the run's, None where it is not known yet; `own` those of tasks that see another size.
+
+    Raises:
+        MechlabError: what the system says.
+    """
+    catalog = systems.catalog(system)
+    refuse = getattr(catalog, "REFUSE", None)
+    if refuse is not None:
+        config = validated(systems.load(catalog.CONFIG), dict(parts), what=system)
+        refuse(config, dim=dim, grid=grid, own=own or {})
 
 
 def refuse_idle(

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from mechlab import systems
 from mechlab.errors import MechlabError
 from mechlab.runs.aggregation_keys import merged
-from mechlab.runs.combinations import Setup, judge, refuse_idle
+from mechlab.runs.combinations import Setup, judge, refuse_idle, refuse_unbuildable
 from mechlab.runs.overrides import by_task, own_sizes
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import EvaluationSettings, InputSettings, refuse_unused, split
@@ -22,7 +22,7 @@ from mechlab.specs import validated
 from mechlab.sweep.file import ArmWords, Sweep
 
 _OPTIONS = ("epochs", "batch_size", "image_size", "dim")  # words that are also keys of --set
-_STREAM = ("system", "data", "tasks", "stream", "order", "backbone", "layers", "freeze")
+_STREAM = ("system", "data", "tasks", "stream", "order", "backbone", "layers", "freeze", "base_from")
 _HIDDEN = ("allowed",)  # a mark, no setting
 
 
@@ -108,7 +108,9 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
     parts = validated(kind, dict(preset.parts) | parts_set, what=base.system).model_dump(mode="json")
     start = merged(EvaluationSettings().model_dump(), preset.evaluation)
     scored = validated(EvaluationSettings, merged(start, evaluation_set, allow=base.allow), what="evaluation")
-    passed = _passed(base, parts, parts_set, scored, dim=inputs.dim)
+    own = _own(base, parts, image_size=inputs.image_size)
+    passed = _passed(base, parts, parts_set, scored, dim=inputs.dim, own=own)
+    refuse_unbuildable(base.system, parts | ({"overrides": own} if own else {}), dim=inputs.dim)
     request = replace(
         base,
         settings={key: value for key, value in settings.items() if key in inputs_set | parts_set},
@@ -124,16 +126,15 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
     changed = {key: value for key, value in values.items() if value != start.get(key)}
     if "aggregation" in changed:
         changed["aggregation_value"] = values["aggregation_value"]
-    _check_overrides(base, parts, image_size=inputs.image_size)
     keys = stream | inputs.model_dump() | parts | values | {"overrides": base.overrides}
     return Arm(name=arm.name, against=None, differs=(), request=request, evaluation=changed, keys=keys)
 
 
-def _check_overrides(request: TrainRequest, parts: dict[str, Any], *, image_size: int) -> None:
-    """Refuse what no task can have of its own; whether the classes are there, the training says."""
+def _own(request: TrainRequest, parts: dict[str, Any], *, image_size: int) -> dict[str, dict[str, Any]]:
+    """Return the keys that tasks have of their own, each class as a task; the training knows the classes."""
     tasks = [(name,) for name in request.overrides]
-    by_task(request.overrides, system=request.system, tasks=tasks, parts=parts)
     own_sizes(request.overrides, system=request.system, tasks=tasks, image_size=image_size)
+    return by_task(request.overrides, system=request.system, tasks=tasks, parts=parts)
 
 
 def _passed(
@@ -143,6 +144,7 @@ def _passed(
     scored: EvaluationSettings,
     *,
     dim: int,
+    own: dict[str, dict[str, Any]],
 ) -> tuple[str, ...]:
     """Return what an arm's `allow` lets pass in its training; what it does not is refused."""
     preset, catalog = systems.preset(request.system, request.preset), systems.catalog(request.system)
@@ -150,7 +152,9 @@ def _passed(
     whole = validated(systems.load(catalog.CONFIG), dict(preset.parts), what=request.system)
     combinations = getattr(catalog, "COMBINATIONS", ())
     setup = Setup(parts=parts, preset=whole.model_dump(mode="json"), evaluation=scored, dim=dim)
-    judged = judge(setup, combinations, allow=(*request.allow, *preset.allow))
-    passed = {*judged.allowed, *idle}
+    allow = (*request.allow, *preset.allow)
+    judged = [judge(replace(setup, parts=parts | changed), combinations, allow=allow)
+              for changed in ({}, *own.values())]  # fmt: skip
+    passed = {*idle, *(name for one in judged for name in one.allowed)}
     refuse_idle(request.allow, {*passed, *scored.allowed}, combinations=combinations, keys=catalog.NEEDS)
     return tuple(sorted(passed & set(request.allow)))

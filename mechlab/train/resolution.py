@@ -14,7 +14,7 @@ from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import merged
-from mechlab.runs.combinations import Combination, Judged, Setup, judge, refuse_idle
+from mechlab.runs.combinations import Combination, Judged, Setup, judge, refuse_idle, refuse_unbuildable
 from mechlab.runs.folder import RunFolder
 from mechlab.runs.given_base import given_keys, refuse_no_base
 from mechlab.runs.overrides import by_task, refuse_one_size, sigma_words
@@ -68,6 +68,8 @@ def resolve(request: TrainRequest) -> Plan:
                 keys=catalog.NEEDS)  # fmt: skip
     told = (*judged.warnings, *_strange_words(preset, request))
     plan = _definite(request, seen, _with_overrides(request, parts), scored, allowed=passed, warnings=told)
+    refuse_unbuildable(request.system, plan.parts, dim=plan.inputs.dim, grid=plan.inputs.grid,
+                       own=plan.inputs.grids)  # fmt: skip
     if (plan.run.path / "run.json").exists():
         stored = complete(plan.run.spec()) | plan.run.document().get("parts", {})
         refuse_other_defaults(plan.run.name, stored=stored, parts=plan.parts)
@@ -130,7 +132,8 @@ def outline(request: TrainRequest) -> dict[str, Any]:
     if (own := systems.session(request.system)) is not None:
         return dict(own.outline(request))
     plan = resolve(request)
-    state = "trained" if plan.run.is_finished else "begun" if plan.run.path.exists() else "absent"
+    has_begun = (plan.run.path / "run.json").exists()
+    state = "trained" if plan.run.is_finished else "begun" if has_begun else "absent"
     return {
         "run": plan.run.name,
         "path": str(plan.run.path),

@@ -128,19 +128,22 @@ def _train(plan: Plan, world: World, *, device: torch.device, begun: float, repo
     with lock(run.path / "lock", wait=False, what="run") if is_first else nullcontext():
         if is_first:
             sweep_parts(run.path)
-            run.create(plan.spec, parts=plan.parts, request=plan.request, provenance=determinism.provenance())
         meet(world)  # the others look for checkpoints in a folder that is swept
-        stages = _train_tasks(plan, world, device=device, report=report)
+        system = build(plan, tasks=len(run.checkpoints()))  # may refuse, so before there is a run
+        if is_first:
+            run.create(plan.spec, parts=plan.parts, request=plan.request, provenance=determinism.provenance())
+        stages = _train_tasks(plan, system, world, device=device, report=report)
         if is_first:
             summary = summarise(plan, stages, seconds=time.monotonic() - begun)
             write_json(run.path / "summary.json", summary)
 
 
-def _train_tasks(plan: Plan, world: World, *, device: torch.device, report: Report) -> list[dict[str, Any]]:
+def _train_tasks(
+    plan: Plan, system: Trainable, world: World, *, device: torch.device, report: Report
+) -> list[dict[str, Any]]:
     run, inputs = plan.run, plan.inputs
     done = len(run.checkpoints())
     report(f"{run.name}: {len(inputs.tasks)} tasks" + (f", resuming after task {done - 1}" if done else ""))
-    system = build(plan, tasks=done)
     module = modules_of(system).to(device)
     training = TaskTraining(plan.inputs, run, system, seed=plan.spec.seed, device=device, report=report,
                             watchers=watchers(plan, module, world), world=world,

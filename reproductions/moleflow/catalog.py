@@ -1,7 +1,7 @@
 """What MoLE-Flow offers, as torch-free lists: the system, its presets, its parts."""
 
 from mechlab.systems import Entry
-from reproductions.moleflow.combinations import COMBINATIONS
+from reproductions.moleflow.combinations import COMBINATIONS, refuse_unbuildable
 from reproductions.moleflow.config import NEEDS
 from reproductions.moleflow.founding import FOUNDING
 from reproductions.moleflow.own_config import OVERRIDABLE
@@ -18,11 +18,13 @@ __all__ = [
     "OVERRIDABLE",
     "PARTS",
     "PRESETS",
+    "REFUSE",
     "SIZES_BY_TASK",
     "SYSTEM",
 ]
 
 IS_GIVEN = is_given
+REFUSE = refuse_unbuildable
 SIZES_BY_TASK = True  # what a task has of its own is built for its grid (`grids.py`)
 
 CONFIG = f"{ROOM}.config:MoLEFlowConfig"

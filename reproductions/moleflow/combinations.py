@@ -6,11 +6,15 @@ refuse".
 """
 
 import math
+from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from mechlab.errors import MechlabError
 from mechlab.runs.combinations import Combination, Setup
 from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.grid_rules import Grid, refuse_own_grids
+from reproductions.moleflow.own_config import own_configs
 from reproductions.moleflow.run_name import contradictions
 from reproductions.moleflow.sharing import KEYS, shared_parts
 from reproductions.moleflow.view_rules import has_idle_scorer, is_place_fixed, refuse_views
@@ -18,6 +22,9 @@ from reproductions.moleflow.view_rules import has_idle_scorer, is_place_fixed, r
 CLAMP = 20.0  # nats, of focal=published
 LOW, HIGH = 12, 16  # blocks from which the notes' runs fall: image AUROC 0.94 at 12, 0.60 at 16
 MULTI_SCALE = ("multi-scale", "task-multi-scale")
+# Keys that treat the first task otherwise, at the values at which they do not
+_OF_THE_FIRST = {"adapter_first_task": True, "lora_first_task": True, "identity_weight": 0.0,
+                 "later_warmup_epochs": None}  # fmt: skip
 
 
 def _even_kernel(setup: Setup) -> str | None:
@@ -171,15 +178,31 @@ COMBINATIONS: tuple[Combination, ...] = (
 )
 
 
-def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int]) -> None:
-    """Refuse what could not be built, or would train something other than it says.
+def refuse_unbuildable(
+    config: MoLEFlowConfig, *, dim: int, grid: Grid | None, own: Mapping[int, Grid]
+) -> None:
+    """Refuse what could not be built, before anything is: the run, and what tasks have of their own.
+
+    `grid` is the run's, None where it is not known yet; `own` those of tasks that see another size.
 
     Raises:
         MechlabError: what was given, what is allowed, what to do.
     """
-    if dim < 2 or min(grid) < 1:
+    for one, seen in product((config, *own_configs(config).values()), {grid, *own.values()}):
+        refuse_combinations(one, dim=dim, grid=seen)
+    refuse_own_grids(config, own)
+    _refuse_first_task(config)
+
+
+def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: Grid | None) -> None:
+    """Refuse what could not be built on one grid, or would train something other than it says.
+
+    Raises:
+        MechlabError: what was given, what is allowed, what to do.
+    """
+    if dim < 2 or (grid is not None and min(grid) < 1):
         raise MechlabError(
-            f"no flow over {dim} channels on a {grid[0]}x{grid[1]} grid; use 2 or more on 1x1."
+            f"no flow over {dim} channels on a grid of {grid}; use 2 or more channels on 1x1 or more."
         )
     if config.gamma_low >= config.gamma_high:
         raise MechlabError(
@@ -202,7 +225,16 @@ def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, in
             f"branch={config.branch} is none of them; set products=apart."
         )
     _refuse_branches(config, dim=dim)
-    refuse_views(config, grid=grid)
+    refuse_views(config, dim=dim, grid=grid)
+
+
+def _refuse_first_task(config: MoLEFlowConfig) -> None:
+    for key, usual in _OF_THE_FIRST.items() if config.starts == "classes" else ():
+        if getattr(config, key) != usual:
+            raise MechlabError(
+                f"starts=classes makes no task the first one, and {key}={getattr(config, key)} treats the "
+                f"first one otherwise; set starts=place, or leave {key} out."
+            )
 
 
 def _refuse_branches(config: MoLEFlowConfig, *, dim: int) -> None:

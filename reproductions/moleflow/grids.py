@@ -10,20 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mechlab.errors import MechlabError
 from mechlab.train.view import View
 from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.grid_rules import Grid
 from reproductions.moleflow.position import sine_embedding, turned_embedding
-
-Grid = tuple[int, int]  # rows, columns
-
-# Key, the values that tie what tasks share to one grid, and what ties it.
-_TIED: tuple[tuple[str, tuple[str, ...], str], ...] = (
-    ("branch", ("sc-lora",), "spreads its factors over the run's grid"),
-    ("position", ("relative",), "knows the distances of the run's grid"),
-    ("position", ("content", "hybrid"), "finds prototypes at the places of the run's grid"),
-    ("mixer", ("global",), "cuts the run's grid into regions"),
-)
 
 
 class Grids(nn.Module):
@@ -65,26 +55,3 @@ class Grids(nn.Module):
 
 def _name(grid: Grid) -> str:
     return f"place_{grid[0]}x{grid[1]}"
-
-
-def refuse_own_grids(config: MoLEFlowConfig, own: Mapping[int, Grid]) -> None:
-    """Refuse what is tied to one grid where tasks have grids of their own.
-
-    Raises:
-        MechlabError: the part, why it is tied, and what to do.
-    """
-    if not own:
-        return
-    task = min(own)
-    for key, tied, reason in _TIED:
-        if getattr(config, key) in tied:
-            raise MechlabError(
-                f"task {task} sees a grid of its own, and {key}={getattr(config, key)}, which tasks share, "
-                f"{reason}; set {key} otherwise, or leave the task's image_size out."
-            )
-    if config.distillation_weight and not config.replay_images:
-        raise MechlabError(
-            f"task {task} sees a grid of its own, and distillation_weight={config.distillation_weight:g} "
-            "shows a task's images to the experts of others; give replay_images, which keeps each task's "
-            "own, or leave the task's image_size out."
-        )

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechlab.errors import MechlabError
+from reproductions.moleflow.view_rules import refuse_sine
 
 
 def sine_embedding(grid: tuple[int, int], *, dim: int) -> Float[Tensor, "row column dim"]:
@@ -42,10 +42,7 @@ def turned_embedding(
 def _embedded(
     down: Float[Tensor, "*place"], right: Float[Tensor, "*place"], *, dim: int
 ) -> Float[Tensor, "*place dim"]:
-    if dim % 4 or dim <= 0:
-        raise MechlabError(
-            f"a sine position of {dim} channels is not possible; use a multiple of 4, or position=none."
-        )
+    refuse_sine(dim)
     rates = torch.exp(torch.arange(0, dim // 2, 2, dtype=torch.float64) * (-math.log(10_000.0) / (dim // 2)))
 
     def along(count: Float[Tensor, "*place"]) -> Float[Tensor, "*place half"]:

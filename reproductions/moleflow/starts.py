@@ -9,29 +9,16 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from mechlab.errors import MechlabError
 from mechlab.files import sha256_bytes
 from reproductions.moleflow.config import MoLEFlowConfig
 
 PLACES = 1 << 20  # numbers below are of places
-_OF_THE_FIRST = {"adapter_first_task": True, "lora_first_task": True, "identity_weight": 0.0,
-                 "later_warmup_epochs": None}  # fmt: skip
 
 
 def numbers(config: MoLEFlowConfig, classes: Sequence[Sequence[str]]) -> dict[int, int]:
-    """Return the number that each task's draws depend on beside the seed; none where that is its place.
-
-    Raises:
-        MechlabError: a key that treats the first task otherwise, where no task is the first one.
-    """
+    """Return the number that each task's draws depend on beside the seed; none where that is its place."""
     if config.starts == "place":
         return {}
-    for key, usual in _OF_THE_FIRST.items():
-        if getattr(config, key) != usual:
-            raise MechlabError(
-                f"starts=classes makes no task the first one, and {key}={getattr(config, key)} treats the "
-                f"first one otherwise; set starts=place, or leave {key} out."
-            )
     if not classes:
         raise ValueError("starts=classes needs the classes of each task")
     return {task: PLACES + int(sha256_bytes("+".join(names).encode())[:8], 16)

@@ -5,7 +5,6 @@ unless `base` is "shared". Source: notes 004 L2571 on, facts 1.2.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,10 @@ from reproductions.moleflow.assembly import (
     mixer_of,
     placing_of,
 )
-from reproductions.moleflow.combinations import refuse_combinations
+from reproductions.moleflow.combinations import refuse_unbuildable
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.flowed import Flowed
-from reproductions.moleflow.grids import Grids, refuse_own_grids
+from reproductions.moleflow.grids import Grids
 from reproductions.moleflow.initialisation import BASE
 from reproductions.moleflow.memory import Memory
 from reproductions.moleflow.objective import training_loss
@@ -89,9 +88,7 @@ class MoLEFlow(nn.Module):
             MechlabError: an unknown key, a value outside its range, or sizes that do not fit.
         """
         config, own = validated(MoLEFlowConfig, parts, what="moleflow"), grids or {}
-        for one, seen in product((config, *own_configs(config).values()), {grid, *own.values()}):
-            refuse_combinations(one, dim=dim, grid=seen)
-        refuse_own_grids(config, own)
+        refuse_unbuildable(config, dim=dim, grid=grid, own=own)
         return cls(config, Grids(config, grid, own, dim=dim), numbers(config, classes), dim=dim, seed=seed)
 
     @property

@@ -6,6 +6,7 @@ inventory notes, "Combinations to refuse".
 
 from mechlab.errors import MechlabError
 from reproductions.moleflow.config import MoLEFlowConfig
+from reproductions.moleflow.grid_rules import Grid
 
 ADDED = ("sine", "tape", "relative", "content", "hybrid")  # positions that are added to features
 
@@ -21,12 +22,26 @@ def has_idle_scorer(config: MoLEFlowConfig) -> bool:
     return (config.scorer != "nll" or config.consistency != "none") and not config.margin_weight
 
 
-def refuse_views(config: MoLEFlowConfig, *, grid: tuple[int, int]) -> None:
-    """Refuse what could not be built, or would do nothing.
+def refuse_sine(channels: int) -> None:
+    """Refuse a sine embedding of channels that cannot be shared between sine and cosine, row and column.
+
+    Raises:
+        MechlabError: no multiple of 4.
+    """
+    if channels % 4 or channels <= 0:
+        raise MechlabError(
+            f"a sine position of {channels} channels is not possible; use a multiple of 4, or position=none."
+        )
+
+
+def refuse_views(config: MoLEFlowConfig, *, dim: int, grid: Grid | None) -> None:
+    """Refuse what could not be built, or would do nothing; a `grid` of None is not known yet.
 
     Raises:
         MechlabError: what was given, what is allowed, what to do.
     """
+    if config.position in ADDED:
+        refuse_sine(dim)
     if config.position_turns and config.position in ("none", "content"):
         raise MechlabError(
             f"position_turns turns the embedding of the grid, which position={config.position} has not; "
@@ -37,7 +52,7 @@ def refuse_views(config: MoLEFlowConfig, *, grid: tuple[int, int]) -> None:
             f"scorer={config.scorer} weighs a pass with position against one without, and position="
             f"{config.position} adds none to the features; set position to one of {', '.join(ADDED)}."
         )
-    if config.consistency != "none" and max(grid) == 1:
+    if config.consistency != "none" and grid is not None and max(grid) == 1:
         raise MechlabError(
             f"consistency={config.consistency} compares a patch with its neighbours, and a 1x1 grid has "
             "none; set consistency=none."

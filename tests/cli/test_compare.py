@@ -12,6 +12,7 @@ import pytest
 from mechlab.runs.arm_table import METRICS, measured
 from mechlab.runs.arms import arms_of, scored
 from mechlab.runs.folder import RunFolder
+from mechlab.specs import EvalSpec
 from mechlab.train.session import reevaluate, train
 
 CHANGED = {"tail_weight": 0.0}
@@ -154,6 +155,20 @@ def test_a_run_may_stand_under_another_evaluation(mechlab, arms):
     assert rows[1]["metrics"]["forgetting"] is None
     status, _, err = mechlab("compare", path, f"{path}:zz")
     assert status == 1 and "has no one evaluation 'zz'" in err
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("orientations", "four"), ("image_from", "map"), ("calibration", "task")]
+)
+def test_whatever_an_evaluation_changes_is_named(key, value, mechlab, arms):
+    run = arms["plain", 0]
+    found = reevaluate(run, settings={key: value})
+    name = EvalSpec.model_validate(found["spec"]).hash
+    status, out, err = mechlab("compare", run.path, f"{run.path}:{name}", "--json")
+    assert status == 0, err
+    rows = json.loads(out)["arms"]
+    assert rows[1]["differs"] == [f"evaluation.{key}"]
+    assert f"{key}={value}" in rows[1]["arm"]
 
 
 def test_files_hold_what_is_printed(mechlab, arms, tmp_path):

@@ -83,10 +83,22 @@ def test_a_task_of_its_own_size_from_the_command_line(mechlab, words, small_requ
         (["--set", "context_kernel=4"], "or let it pass, marked, with --allow even-kernel."),
         (["--allow", "even-kernel"], "there is nothing by that name to let pass here"),
         (["--set", "base=given"], "name it with --base-from RUN"),
+        (["--dim", 18, "--set", "position=sine"], "a sine position of 18 channels is not possible"),
+        (["--dim", 7], "lora_rank 4 is above 3, the least side of a product over 7 channels"),
+        (["--set", "branch=linear"], "branch=linear has no rank, but lora_rank is 4"),
+        (["--set", "products=fused", "--set", "subnet=gated"], "products=fused merges the Linears of"),
+        (["--set", "starts=classes", "--set", "lora_first_task=false"], "makes no task the first one"),
+        (["--tasks", ""], "tasks '' hold an empty name"),
+        (["--tasks", "bolt,nut+bolt"], "class 'bolt' stands twice"),
+        (["--set", "blocks=16"], "or let it pass, marked, with --allow deep-flow."),
     ],
     ids=str,
 )
-def test_words_that_cannot_be_are_one_sentence(given, sentence, mechlab, words):
-    status, out, err = mechlab(*words, *given)
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["train", "dry run"])
+def test_words_that_cannot_be_are_one_sentence_and_leave_nothing(
+    given, sentence, more, mechlab, words, tmp_path
+):
+    status, out, err = mechlab(*words, *given, *more)
     assert (status, out) == (1, ""), err
     assert sentence in err and "Traceback" not in err
+    assert not (tmp_path / "runs").exists()

@@ -37,3 +37,17 @@ def test_every_study_is_listed_with_the_command_that_runs_it():
         assert row["command"] == f"mechlab sweep run {name}"
         assert row["sizes"] == {size: found.seeds for size, found in read(path).sizes.items()}
     assert "gaussianity" in listed  # the plans of probes beside them
+
+
+LARGE = [(name, size) for name, size in SIZES if size not in ("reduced", "trial")
+         and read(STUDIES[name]).train.get("system", "moleflow") == "moleflow"]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "size"), LARGE)
+def test_no_size_but_the_reduced_one_makes_the_flow_small(name, size):
+    """What two cores need, fewer blocks and channels and a higher rate, is of the reduced size alone."""
+    first = resolved(sweep_of(read(STUDIES[name]), size=size), place=Place())[0].keys
+    assert first["blocks"] >= 6
+    assert first["dim"] == 768
+    assert first["learning_rate"] <= 3e-4
+    assert "embedded" not in (first["data"], first["backbone"])

@@ -98,6 +98,14 @@ def test_a_file_that_cannot_be_is_one_sentence(sweep, changes, message):
         pytest.param(
             {"name": "b", "overrides": {"gear": {"image_size": 8}}}, "'image_size' = 8 is not", id="own size"
         ),
+        pytest.param(
+            {"name": "b", "settings": {"lora_rank": 16}}, "lora_rank 16 is above 8", id="not buildable"
+        ),
+        pytest.param(
+            {"name": "b", "dim": 32, "overrides": {"gear": {"focal": "published"}}},
+            "--allow focal-above-20",
+            id="combination of a task",
+        ),
         pytest.param({"name": "b", "dim": 8, "settings": {"dim": 8}}, "give it once", id="twice"),
         pytest.param(
             {"name": "b", "preset": "mini", "claims": ["epochs"]},
@@ -122,6 +130,13 @@ def test_an_arm_may_differ_in_what_one_task_has_of_its_own(sweep):
     assert fine.differs == ("overrides",)
     assert (parent.request.overrides, fine.request.overrides["gear"]["image_size"]) == ({}, 320)
     assert len(jobs(cells((parent, fine), seeds=1))) == 2
+
+
+def test_an_arm_may_start_from_another_run(sweep):
+    own = [{"name": "parent"}, {"name": "given", "base_from": "runs/other"}]
+    parent, given = arms_of(sweep(arms=own))
+    assert given.differs == ("base_from",)
+    assert (parent.request.base_from, given.request.base_from) == (None, "runs/other")
 
 
 def test_arms_that_only_score_otherwise_share_a_training(sweep):

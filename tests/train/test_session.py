@@ -9,8 +9,9 @@ import pytest
 from mechlab import fingerprint
 from mechlab.errors import MechlabError
 from mechlab.files import read_json
-from mechlab.runs.folder import RunFolder
-from mechlab.train import evaluation
+from mechlab.runs.folder import RunFolder, runs
+from mechlab.train import evaluation, session
+from mechlab.train.resolution import outline
 from mechlab.train.session import plan_of, reevaluate, resolve, train
 
 
@@ -48,6 +49,18 @@ def test_two_trainings_are_bit_identical(small_request, small_run, tmp_path):
     again = train(replace(small_request, out=tmp_path))
     assert same_files(Path(again["path"]), small_run.path, FINAL)
     assert again["trajectory"] == small_run.summary()["trajectory"]
+
+
+def test_what_turns_out_not_to_be_buildable_leaves_no_run(small_request, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise MechlabError("cannot be built")
+
+    request = replace(small_request, out=tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(MechlabError, match="cannot be built"):
+        patch.setattr(session, "build", refuse)
+        train(request)
+    assert runs(tmp_path) == ()
+    assert outline(request)["state"] == "absent"
 
 
 def test_the_same_spec_is_never_trained_twice(small_request, small_summary):

@@ -137,7 +137,7 @@ def test_the_run_keeps_its_own_size_beside_those_of_tasks(small_request, tmp_pat
 def test_a_comparison_names_one_key(sized, small_run):
     one, two = keys_of(sized, {}), keys_of(small_run, {})
     assert {key for key in one | two if one.get(key) != two.get(key)} == {"features.image_size"}
-    assert one["features.image_size"] == [64, 64, 96]
+    assert one["features.image_size"] == {"": 64, "bolt": 64, "nut": 96}
 
 
 def test_a_run_without_its_last_task_trains_it_to_the_same_bits(sized, small_request, tmp_path):
