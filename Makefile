@@ -1,5 +1,5 @@
 # Each target makes the virtual environment and installs when needed; nothing else is ever required.
-.PHONY: demo test test-all lint fmt bench docs chaos ablation clean install
+.PHONY: demo test test-all lint fmt bench docs chaos ablation results clean install
 .DEFAULT_GOAL := test
 
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
@@ -45,6 +45,10 @@ ablation: $(STAMP)
 	@test -n "$(ROOT)" || { echo "the ablation needs images: give make ablation ROOT=/path/to/mvtec"; exit 1; }
 	$(BIN)/mechlab sweep run ablation --root "$(ROOT)"
 	$(BIN)/python scripts/sweep-table ablation --command "make ablation ROOT=MVTEC"
+
+# From the runs and studies at hand; what is of other folders stays as it was.
+results: $(STAMP)
+	$(BIN)/python scripts/results runs studies --out docs/results.md
 
 chaos: $(STAMP)
 	$(BIN)/python -m pytest -q -s -m slow tests/recording/test_chaos.py tests/train/test_resume.py --timeout 3000

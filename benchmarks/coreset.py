@@ -1,18 +1,20 @@
 """Greedy k-center over 50,000 x 1,536 patches to 1 %, beside the loop that libraries run.
 
-The reference does what anomalib 2.7's KCenterGreedy does, written anew (its package is not asked for): after
-each pick one norm of all differences, a minimum, a maximum. Both get the same projected patches, or the same
-1,536 channels. Patches are 64 noisy clusters cut at zero. Source: numerics notes, "Greedy k-centre".
+The reference does what anomalib 2.7's KCenterGreedy does, written anew: after each pick one norm of all
+differences, a minimum, a maximum. Both get the same projected patches, or the same 1,536 channels. Where
+anomalib can be imported, its own class stands beside it, and both sides project by its projection. Patches
+are 64 noisy clusters cut at zero. Source: numerics notes, "Greedy k-centre".
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from time import perf_counter
 
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Measurement, median_interval, one_thread, ratio
+from benchmarks.measure import Measurement, absent, median_interval, one_thread, ratio
 from reproductions.patchcore.coreset import count_of, k_center
 from reproductions.patchcore.projection import projection
 
@@ -30,6 +32,7 @@ def measure() -> Iterator[Measurement]:
             thin = patches @ projection("sparse", dim=DIM, to=dim, seed=[0])
             yield from compared(thin, name=f"coreset-{dim}", pairs=PAIRS)
         yield from compared(patches, name="coreset", pairs=1)
+        yield library(patches, pairs=PAIRS)
     yield exactness()
 
 
@@ -45,17 +48,41 @@ def compared(patches: Tensor, *, name: str, pairs: int) -> Iterator[Measurement]
     """Yield blocks over the loop, interleaved, of as many picks."""
     count = count_of(len(patches), RATIO)
     ours, theirs = partial(k_center, patches, count), partial(loop, patches, count)
+    against = f"anomalib's loop on the same {patches.shape[1]} channels"
+    yield ratio(name, _ratios(ours, theirs, pairs=pairs), against=against, target=TARGET)
+
+
+def library(patches: Tensor, *, pairs: int) -> Measurement:
+    """Return blocks over anomalib's own KCenterGreedy, both with its projection; or that it is absent."""
+    try:
+        greedy = import_module("anomalib.models.components.sampling").KCenterGreedy
+    except ImportError as fault:
+        return absent("coreset-anomalib", why=f"anomalib cannot be imported: {fault}")
+
+    def theirs() -> object:
+        sampler = greedy(embedding=patches, sampling_ratio=RATIO)
+        sampler.select_coreset_idxs()
+        return sampler.model
+
+    project = theirs().transform
+    count, dim = count_of(len(patches), RATIO), project(patches[:1]).shape[1]
+    found = _ratios(lambda: k_center(project(patches), count), theirs, pairs=pairs)
+    against = f"anomalib's KCenterGreedy with the same projection to {dim} channels, which both make"
+    return ratio("coreset-anomalib", found, against=against, target=TARGET)
+
+
+def _ratios(ours: Callable[[], object], theirs: Callable[[], object], *, pairs: int) -> list[float]:
+    """Return ours over theirs in seconds, in pairs of alternating order; ours is warmed up."""
     ours()
     found = []
     for number in range(pairs):
         works = (theirs, ours) if number % 2 == 0 else (ours, theirs)
         seconds = {work: _seconds(work) for work in works}
         found.append(seconds[ours] / seconds[theirs])
-    against = f"anomalib's loop on the same {patches.shape[1]} channels"
-    yield ratio(name, found, against=against, target=TARGET)
+    return found
 
 
-def _seconds(work: partial[object]) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     began = perf_counter()
     work()
     return perf_counter() - began
