@@ -79,11 +79,12 @@ def stage_from(value: dict[str, Any]) -> StageFingerprint:
 
 
 def differing_keys(first: TrainSpec, second: TrainSpec) -> tuple[str, ...]:
-    """Return the keys in which two TrainSpecs differ; parts are compared key by key."""
+    """Return the keys in which two TrainSpecs differ; parts are compared key by key, a mark may be absent."""
     one, two = first.model_dump(mode="json"), second.model_dump(mode="json")
     parts = {f"parts.{key}" for key in one["parts"].keys() | two["parts"].keys()
              if one["parts"].get(key) != two["parts"].get(key)}  # fmt: skip
-    return tuple(sorted({key for key in one if key != "parts" and one[key] != two[key]} | parts))
+    keys = (one.keys() | two.keys()) - {"parts"}
+    return tuple(sorted({key for key in keys if one.get(key) != two.get(key)} | parts))
 
 
 def refuse_no_op(runs: list[tuple[str, TrainSpec, str]]) -> None:

@@ -63,7 +63,7 @@ def _combinations() -> list[Row]:
             row = {"name": one.name, "id": None, "summary": one.summary, "source": one.source}
             found.append(row | {"system": system, "refused": not one.is_warning})
         for key, (other, wanted) in catalog.NEEDS.items():
-            values = "above 0" if wanted == NONZERO else "one of " + ", ".join(map(str, wanted))
+            values = "above 0" if wanted == NONZERO else " or ".join(map(str, wanted))
             row = {"name": key, "id": None, "summary": f"nothing reads {key} unless {other} is {values}"}
             found.append(row | {"source": "this repository", "system": system, "refused": True})
     for key, mode in MODE_OF.items():

@@ -46,3 +46,12 @@ def test_a_fingerprint_survives_its_file(tmp_path):
 
 def test_differing_keys_go_down_to_the_part():
     assert fingerprint.differing_keys(spec(a=1, b=2), spec(a=1, b=3)) == ("parts.b",)
+
+
+def test_a_mark_that_one_spec_has_is_a_difference_in_either_order():
+    plain, marked = spec(a=1), spec(a=1).model_copy(update={"allowed": ("deep-flow",)})
+    assert fingerprint.differing_keys(plain, marked) == ("allowed",)
+    assert fingerprint.differing_keys(marked, plain) == ("allowed",)
+    for pair in ([("one", plain, "x"), ("two", marked, "x")], [("one", marked, "x"), ("two", plain, "x")]):
+        with pytest.raises(MechlabError, match="differ in allowed, yet every loss"):
+            fingerprint.refuse_no_op(pair)

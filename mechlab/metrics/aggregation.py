@@ -79,13 +79,26 @@ def check(mode: str, value: int | float | None, *, patches: int | None = None) -
         raise _out_of_range(mode, value, "a strength of 0 or more")
 
 
+def refuse_few(mode: str, value: int | float | None, *, patches: int) -> None:
+    """Refuse an aggregation that cannot score maps of so many patches.
+
+    Raises:
+        MechlabError: more patches to average than a map has.
+    """
+    check(mode, value, patches=patches)
+    if mode in ("top_k", "spatial_cluster"):
+        count = DEFAULTS["top_k"] if value is None or mode == "spatial_cluster" else value
+        _count(mode, count, patches)
+
+
 def _count(mode: str, value: int | float, patches: int) -> int:
     """Return how many patches are averaged; more than there are is a MechlabError."""
     if mode == "top_k_percent":
         return max(1, int(patches * value + 1e-9))
     if value > patches:
         raise MechlabError(
-            f"aggregation '{mode}' averages {value:g} patches, and a map has {patches}; use top_k."
+            f"aggregation '{mode}' averages {value:g} patches, and a map has {patches}; give "
+            f"top_k with a value up to {patches}."
         )
     return int(value)
 

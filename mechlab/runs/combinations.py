@@ -79,10 +79,12 @@ def refuse_unbuildable(
     dim: int,
     grid: tuple[int, int] | None = None,
     own: Mapping[int, tuple[int, int]] | None = None,
+    tasks: int = 0,
 ) -> None:
     """Refuse what a system says it cannot build (`REFUSE` of its catalog), before anything is written.
 
-    `grid` is the run's, None where it is not known yet; `own` those of tasks that see another size.
+    `grid` is the run's and `tasks` how many it has, None and 0 where they are not known yet; `own` are the
+    grids of tasks that see another size.
 
     Raises:
         MechlabError: what the system says.
@@ -91,7 +93,7 @@ def refuse_unbuildable(
     refuse = getattr(catalog, "REFUSE", None)
     if refuse is not None:
         config = validated(systems.load(catalog.CONFIG), dict(parts), what=system)
-        refuse(config, dim=dim, grid=grid, own=own or {})
+        refuse(config, dim=dim, grid=grid, own=own or {}, tasks=tasks)
 
 
 def refuse_idle(

@@ -57,7 +57,7 @@ def _value(run: RunFolder, key: str) -> Any:  # noqa: ANN401 - a JSON value
             f"{item['class_name']}: {item['backbone']}, {item['weights'][:12]}"
             for item in document["features"]
         ]
-    return run.parts().get(key.removeprefix("parts.")) if key.startswith("parts.") else document[key]
+    return run.parts().get(key.removeprefix("parts.")) if key.startswith("parts.") else document.get(key)
 
 
 def _aspects(first: RunFolder, second: RunFolder) -> list[dict[str, str | None]]:

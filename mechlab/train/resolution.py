@@ -6,12 +6,14 @@ that no later change of a preset, and no key that was added since, makes it unre
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from pydantic import JsonValue
 
 from mechlab import fingerprint, systems
 from mechlab.errors import MechlabError
+from mechlab.metrics import aggregation
 from mechlab.metrics.smoothing import Smoothing
 from mechlab.runs.aggregation_keys import merged
 from mechlab.runs.combinations import Combination, Judged, Setup, judge, refuse_idle, refuse_unbuildable
@@ -69,7 +71,8 @@ def resolve(request: TrainRequest) -> Plan:
     told = (*judged.warnings, *_strange_words(preset, request))
     plan = _definite(request, seen, _with_overrides(request, parts), scored, allowed=passed, warnings=told)
     refuse_unbuildable(request.system, plan.parts, dim=plan.inputs.dim, grid=plan.inputs.grid,
-                       own=plan.inputs.grids)  # fmt: skip
+                       own=plan.inputs.grids, tasks=len(plan.spec.tasks))  # fmt: skip
+    _refuse_few_patches(plan)
     if (plan.run.path / "run.json").exists():
         stored = complete(plan.run.spec()) | plan.run.document().get("parts", {})
         refuse_other_defaults(plan.run.name, stored=stored, parts=plan.parts)
@@ -90,6 +93,17 @@ def _refuse_devices(request: TrainRequest) -> None:
             f"{request.system} normalises over the batch, which {request.devices} devices would split into "
             "others; train it with --devices 1."
         )
+
+
+def _refuse_few_patches(plan: Plan) -> None:
+    """Refuse before the training what no map of the run could be aggregated by."""
+    scored, inputs = plan.evaluation, plan.inputs
+    if systems.layout(plan.request.system) == "pyramid":  # whose maps have the grid of another level
+        return
+    grids = [inputs.grid, *inputs.grids.values()]
+    if scored.image_from == "map":
+        grids = [(inputs.image_size, inputs.image_size)]
+    aggregation.refuse_few(scored.aggregation, scored.aggregation_value, patches=min(map(prod, grids)))
 
 
 def _combinations(system: str) -> Sequence[Combination]:

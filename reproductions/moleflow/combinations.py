@@ -48,6 +48,12 @@ def _protections(parts: Any) -> str:  # noqa: ANN401 - parts by name
     return ", ".join(f"{key}={parts[key]}" for key in keys if parts[key])
 
 
+def _scorers(parts: Any) -> str:  # noqa: ANN401 - parts by name
+    """Return the keys of scorers that are set, as words."""
+    usual = {"scorer": "nll", "consistency": "none"}
+    return " and ".join(f"{key}={parts[key]}" for key in usual if parts[key] != usual[key])
+
+
 def _switches_tail(setup: Setup) -> bool:
     """Whether a tail is switched beside a log-det term, under the reduction that depends on the tail."""
     parts, preset = setup.parts, setup.preset
@@ -127,8 +133,9 @@ COMBINATIONS: tuple[Combination, ...] = (
         summary="a scorer with parameters that no loss reaches, called learnable in the notes",
         source="notes 004 L2734, L2987",
         holds=lambda setup: has_idle_scorer(MoLEFlowConfig(**setup.parts)),
-        sentence="scorer={scorer} and consistency={consistency} stand behind the loss, so that nothing they "
-        "could learn reaches them; give a margin_weight, or set scorer=nll and consistency=none",
+        words=lambda setup: {"given": _scorers(setup.parts)},
+        sentence="{given} would stand behind the loss, so that nothing that could be learned reaches it; "
+        "give a margin_weight, or leave it out",
     ),
     Combination(
         name="tail-switch",
@@ -179,11 +186,12 @@ COMBINATIONS: tuple[Combination, ...] = (
 
 
 def refuse_unbuildable(
-    config: MoLEFlowConfig, *, dim: int, grid: Grid | None, own: Mapping[int, Grid]
+    config: MoLEFlowConfig, *, dim: int, grid: Grid | None, own: Mapping[int, Grid], tasks: int = 0
 ) -> None:
     """Refuse what could not be built, before anything is: the run, and what tasks have of their own.
 
-    `grid` is the run's, None where it is not known yet; `own` those of tasks that see another size.
+    `grid` is the run's and `tasks` how many it has, None and 0 where they are not known yet; `own` are the
+    grids of tasks that see another size.
 
     Raises:
         MechlabError: what was given, what is allowed, what to do.
@@ -192,6 +200,8 @@ def refuse_unbuildable(
         refuse_combinations(one, dim=dim, grid=seen)
     refuse_own_grids(config, own)
     _refuse_first_task(config)
+    if config.replay_images:
+        refuse_small_bank(config.replay_images, tasks=tasks)
 
 
 def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: Grid | None) -> None:
@@ -226,6 +236,19 @@ def refuse_combinations(config: MoLEFlowConfig, *, dim: int, grid: Grid | None) 
         )
     _refuse_branches(config, dim=dim)
     refuse_views(config, dim=dim, grid=grid)
+
+
+def refuse_small_bank(images: int, *, tasks: int) -> None:
+    """Refuse a bank of earlier images that would have none of some task.
+
+    Raises:
+        MechlabError: fewer images than tasks.
+    """
+    if images < tasks:
+        raise MechlabError(
+            f"a bank of {images} images has none left for some of {tasks} tasks; raise replay_images to "
+            f"{tasks} or more."
+        )
 
 
 def _refuse_first_task(config: MoLEFlowConfig) -> None:

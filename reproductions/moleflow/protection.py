@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from mechlab.train.stage import Moment
 from mechlab.train.view import View
+from reproductions.moleflow.combinations import refuse_small_bank
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.consolidation import consolidation_penalty, remember_weights
 from reproductions.moleflow.distillation import distillation_loss, remember_teacher
 from reproductions.moleflow.losses import patch_nll
 from reproductions.moleflow.memory import Memory
 from reproductions.moleflow.projection import Projection, refuse_few_batches, remember_directions
-from reproductions.moleflow.replay import refuse_small_bank, remember_images, replayed
+from reproductions.moleflow.replay import remember_images, replayed
 from reproductions.moleflow.scopes import shared_names
 
 
@@ -40,7 +41,7 @@ class Protection:
                 len(features), size=config.batch_size, images=config.projection_images, task=task
             )
         if config.replay_images:
-            refuse_small_bank(config.replay_images, task=task)
+            refuse_small_bank(config.replay_images, tasks=task + 1)
 
     def immovable(self, system: nn.Module) -> frozenset[str]:
         """Return the parameters that the projection leaves no direction to move in."""

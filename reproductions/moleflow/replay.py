@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mechlab.errors import MechlabError
 from reproductions.moleflow.initialisation import generator
 from reproductions.moleflow.memory import Memory
 
@@ -30,19 +29,6 @@ def remember_images(
     memory.keep(f"bank.{task}", torch.from_numpy(np.array(features[order[:share].numpy()])))
     for earlier in tasks:
         memory.keep(f"bank.{earlier}", memory[f"bank.{earlier}"][:share])
-
-
-def refuse_small_bank(images: int, *, task: int) -> None:
-    """Refuse a bank that would have no image of some task, before that task is trained.
-
-    Raises:
-        MechlabError: fewer images than tasks.
-    """
-    if images <= task:
-        raise MechlabError(
-            f"a bank of {images} images has none left for some of {task + 1} tasks; raise replay_images to "
-            f"{task + 1} or more."
-        )
 
 
 def replayed(

@@ -202,6 +202,22 @@ def test_a_name_and_a_mark_reach_the_table(mechlab, small_request, small_run):
     assert "even-kernel" in mechlab("runs", "show", run.path)[1]
 
 
+def test_an_idle_key_that_was_let_pass_is_refused_beside_the_run_without_it(mechlab, arms, small_request):
+    """Also where the run with the mark comes first, and `mechlab diff` tells the mark."""
+    settings = small_request.settings | CHANGED | {"tail_ratio": 0.1}
+    marked = RunFolder.open(
+        Path(train(replace(small_request, settings=settings, allow=("tail_ratio",)))["path"])
+    )
+    for pair in ((marked, arms["tail", 0]), (arms["tail", 0], marked)):
+        paths = [run.path for run in pair]
+        status, out, err = mechlab("compare", *paths)
+        assert (status, out) == (1, "") and "differ in allowed, parts.tail_ratio, yet every loss" in err
+        status, out, err = mechlab("diff", *paths, "--json")
+        assert status == 0, err
+        rows = {row["key"]: {str(row["first"]), str(row["second"])} for row in json.loads(out)["spec"]}
+        assert rows["allowed"] == {"None", "['tail_ratio']"}
+
+
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [

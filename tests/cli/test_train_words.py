@@ -91,6 +91,11 @@ def test_a_task_of_its_own_size_from_the_command_line(mechlab, words, small_requ
         (["--tasks", ""], "tasks '' hold an empty name"),
         (["--tasks", "bolt,nut+bolt"], "class 'bolt' stands twice"),
         (["--set", "blocks=16"], "or let it pass, marked, with --allow deep-flow."),
+        (["--set", "base=shared", "--set", "replay_images=1"], "has none left for some of 2 tasks; raise"),
+        (
+            ["--set", "top_k=65"],
+            "'top_k' was given 65; give a whole number from 1 to 64, the patches of a map",
+        ),
     ],
     ids=str,
 )

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mechlab.errors import MechlabError
-from mechlab.metrics.aggregation import DEFAULTS, MODES, aggregate
+from mechlab.metrics.aggregation import DEFAULTS, MODES, aggregate, refuse_few
 
 OF_A_MAP = set(MODES) - {"adaptive"}  # which a task's strength belongs to
 
@@ -99,3 +99,32 @@ def test_a_value_that_would_be_ignored_is_refused(maps, mode):
 def test_a_value_out_of_range_is_refused(maps, mode, value, allowed):
     with pytest.raises(MechlabError, match=allowed):
         aggregate(maps, mode, value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "sentence"),
+    [
+        ("top_k", 10.0, "'top_k' was given 10; give a whole number from 1 to 9, the patches of a map"),
+        ("top_k", None, "'top_k' averages 10 patches, and a map has 9; give top_k with a value up to 9"),
+        (
+            "spatial_cluster",
+            0.5,
+            "'spatial_cluster' averages 10 patches, and a map has 9; give top_k with a value up to 9",
+        ),
+        ("percentile", 2.0, "'percentile' was given 2; give a quantile from 0 to 1"),
+    ],
+)
+def test_what_averages_more_patches_than_there_are_is_refused_without_a_map(mode, value, sentence):
+    with pytest.raises(MechlabError, match=sentence):
+        refuse_few(mode, value, patches=9)
+    with pytest.raises(MechlabError, match=sentence):
+        aggregate(np.zeros((1, 3, 3)), mode, value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_fits_is_not_refused(mode):
+    refuse_few(mode, DEFAULTS.get(mode), patches=10)
+    if mode != "adaptive":
+        assert aggregate(np.zeros((1, 2, 5)), mode, DEFAULTS.get(mode)).shape == (1,)
+    with pytest.raises(MechlabError, match="no aggregation named 'middle'"):
+        refuse_few("middle", None, patches=10)
