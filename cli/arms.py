@@ -1,6 +1,6 @@
 """What `mechlab compare` prints: arms, their metrics, differences to the first arm, and what to beware of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -23,6 +23,8 @@ def emit_arms(found: Mapping[str, Any]) -> None:
     emit_table(("arm", *columns), rows)
     if found["differences"]:
         _emit_differences(found)
+    if found["tests"]:
+        _emit_tests(found["tests"])
     for note in notes(found):
         click.echo(f"note: {note}")
 
@@ -37,6 +39,16 @@ def _emit_differences(found: Mapping[str, Any]) -> None:
             for row in found["differences"]]  # fmt: skip
     against = () if is_one else ("against",)
     emit_table(("arm", *against, "metric", "difference", "interval", "p (Holm)", "seeds"), rows)
+
+
+def _emit_tests(rows: Sequence[Mapping[str, Any]]) -> None:
+    click.echo("\nby group of tests and attack; differences are paired by seed, intervals at 95 %")
+    lines = [[row["tests"], row["metric"].replace("_", " "), row["arm"], _spread(row), row["against"] or "-",
+              "n/a" if row["difference"] is None else f"{row['difference']:+.4f}", _bounds(row),
+              number(row["p_holm"]), row["pairs"]] for row in rows]  # fmt: skip
+    emit_table(
+        ("tests", "metric", "arm", "mean", "against", "difference", "interval", "p (Holm)", "seeds"), lines
+    )
 
 
 def _spread(spread: Mapping[str, Any] | None) -> str:

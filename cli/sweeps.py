@@ -1,13 +1,13 @@
 """How a sweep is printed: a line an arm, with its difference to the arm that it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from cli.console import emit_table, number
 
-METRICS = ("image_auroc", "pixel_auroc", "pixel_ap")
+_USUAL = ("image_auroc", "pixel_auroc", "pixel_ap")  # of a table from before it named its metrics
 
 
 def estimated(value: Mapping[str, Any] | None) -> str:
@@ -37,9 +37,10 @@ def emit_standing(found: Mapping[str, Any]) -> None:
     for row in rows:
         if row.get("last"):
             click.echo(f"  {row['arm']}, seed {row['seed']}: {row['state']}: {row['last']}")
-    head = ("arm", "n", *[name.replace("_", " ") for name in METRICS], "difference", "forgetting",
+    metrics = found.get("metrics", _USUAL)
+    head = ("arm", "n", *[name.replace("_", " ") for name in metrics], "difference", "forgetting",
             "trained numbers", "seconds")  # fmt: skip
-    emit_table(head, [_cells(arm) for arm in found["arms"]])
+    emit_table(head, [_cells(arm, metrics) for arm in found["arms"]])
     for same in found["no_ops"]:
         click.echo(
             f"no-op: '{same['arm']}' trained bit for bit as '{same['against']}': "
@@ -47,23 +48,24 @@ def emit_standing(found: Mapping[str, Any]) -> None:
         )
 
 
-def _cells(arm: Mapping[str, Any]) -> list[object]:
+def _cells(arm: Mapping[str, Any], names: Sequence[str]) -> list[object]:
     counts = (arm["trainable_first_task"], arm["trainable_last_task"])
-    difference = estimated(arm["image_auroc_difference"]) if arm["against"] else ""
+    difference = estimated(arm[f"{names[0]}_difference"]) if arm["against"] else ""
     trained = " / ".join(number(count) for count in counts)
-    metrics = [estimated(arm[name]) for name in METRICS]
+    metrics = [estimated(arm[name]) for name in names]
     forgetting = estimated(arm["forgetting"])
     return [arm["arm"], len(arm["seeds"]), *metrics, difference, forgetting, trained, arm["seconds"]]
 
 
-def emit_report(found: Mapping[str, Any], *, metric: str) -> None:
+def emit_report(found: Mapping[str, Any]) -> None:
     """Print the parts of a study's report that hold something."""
+    metric, metrics = found["metric"], found["metrics"]
     what = metric.replace("_", " ")
     if not found["top"]:
         click.echo("nothing is finished yet; run the sweep first")
         return
     click.echo(f"best by mean {what}; the best of many by a test metric is optimistic")
-    emit_table(("arm", *METRICS), [[row["arm"], *[row[name] for name in METRICS]] for row in found["top"]])
+    emit_table(("arm", *metrics), [[row["arm"], *[row[name] for name in metrics]] for row in found["top"]])
     for title, part in (("one key alone", "one_factor"), ("worse for sure", "avoid")):
         if found[part]:
             click.echo(f"\n{title}: difference of {what}, paired over seeds")
@@ -79,6 +81,5 @@ def emit_report(found: Mapping[str, Any], *, metric: str) -> None:
         names = sorted({name for row in found["classes"] for name in row["changes"]})
         cells = [[row["arm"], *[row["changes"].get(name) for name in names]] for row in found["classes"]]
         emit_table(("arm", *names), cells)
-    click.echo(
-        "\nnot beaten in both image AUROC and pixel AP: " + ", ".join(row["arm"] for row in found["front"])
-    )
+    both = " and ".join(name.replace("_", " ") for name in (metrics[0], metrics[-1]))
+    click.echo(f"\nnot beaten in both {both}: " + ", ".join(row["arm"] for row in found["front"]))

@@ -15,7 +15,7 @@ from figures.style import CYCLE, WIDTH
 from figures.wording import label
 
 INPUT = RunContent
-DRAWS = ("log", "tasks")
+DRAWS = ("log", "tasks", "loss_unit")
 _NAMED = 8  # tasks up to which each is named above its part
 
 
@@ -25,7 +25,7 @@ def size(content: RunContent) -> tuple[float, float]:
 
 
 def draw(content: RunContent, ax: Axes) -> None:
-    """Draw the loss in nats a patch; tasks lie side by side."""
+    """Draw the loss in its unit; tasks lie side by side."""
     tasks = sorted({int(row["task"]) for row in content.log if _loss(row) is not None})
     if not tasks:
         ax.set_axis_off()
@@ -45,7 +45,7 @@ def draw(content: RunContent, ax: Axes) -> None:
                         ha="center", fontsize=7.5, color=colour)  # fmt: skip
     told = "" if len(tasks) <= _NAMED else f"; {len(tasks)} tasks from left to right"
     ax.set_xlabel(f"step (optimiser updates{told})")
-    ax.set_ylabel("loss (nats a patch)")
+    ax.set_ylabel(f"loss ({label(content.loss_unit)})")
     ax.set_title("Training loss: every step (thin) and the mean of each epoch (dots)", pad=16)
 
 

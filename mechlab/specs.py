@@ -106,13 +106,18 @@ class EvalSpec(Spec):
     calibration: str | None = None  # of image scores, e.g. "task"
     orientations: str | None = None  # whose patch scores are averaged, e.g. "four"
     image_from: str | None = None  # what an image score is aggregated from, e.g. "map"
+    split: str | None = None  # of windows that are no tests, e.g. "validation"
+    recall: float | None = None  # at which false positives are counted, where it is not the usual one
+    block_seconds: float | None = None  # of the units of intervals, likewise
+    false_positives: float | None = None  # of thresholds, where it is not that of the training
     allowed: tuple[str, ...] = ()  # what would have been refused and was let pass
 
     @model_serializer(mode="wrap")
     def _without_later_keys(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """Leave out later keys that are not given, so that evaluations from before them keep their hashes."""
         values: dict[str, Any] = handler(self)
-        later = ("calibration", "orientations", "image_from", "allowed")
+        later = ("calibration", "orientations", "image_from", "split", "recall", "block_seconds",
+                 "false_positives", "allowed")  # fmt: skip
         return {name: value for name, value in values.items() if name not in later or value}
 
 

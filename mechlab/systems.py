@@ -20,6 +20,8 @@ from pydantic import JsonValue
 from mechlab.errors import INSTALL, MechlabError, unknown
 from mechlab.specs import Item, Layout
 
+OF_IMAGES = ("image_auroc", "pixel_auroc", "pixel_ap")  # metrics of a table of runs on images
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -127,6 +129,8 @@ def session(system: str) -> ModuleType | None:
 
     Its `train(request, report=...)` and `outline(request)` are those of `mechlab.train`, and its
     `record(run, document, device=..., report=...)` does what `mechlab.instrument.session.record_run` does.
+    `evaluate(run, words, device=..., report=...)` answers `mechlab evaluate`, and `score(run, place, target,
+    device=..., report=...)` answers `mechlab score`.
     """
     path: str | None = getattr(catalog(system), "SESSION", None)
     if path is None:
@@ -161,6 +165,16 @@ def preset(system: str, name: str) -> Preset:
 def score_unit(system: str) -> str:
     """Return the unit of a system's scores as people read it: its catalog's SCORE_UNIT, else nats."""
     return str(getattr(catalogs().get(system), "SCORE_UNIT", "nats"))
+
+
+def metrics(system: str) -> tuple[str, ...]:
+    """Return the metrics by which runs of a system are compared, the first above all (its METRICS)."""
+    return tuple(getattr(catalogs().get(system), "METRICS", OF_IMAGES))
+
+
+def loss_unit(system: str) -> str:
+    """Return what a system's training loss is counted in: its catalog's LOSS_UNIT, else nats a patch."""
+    return str(getattr(catalogs().get(system), "LOSS_UNIT", "nats a patch"))
 
 
 def modules(room: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ def sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Folder of the ledgers."),
         click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
         click.option("--weights", help="Weight file, embedded, or random-<seed>, as of 'mechlab train'."),
-        click.option("--root", type=click.Path(path_type=Path), help="Folder of the images."),
+        click.option("--root", type=click.Path(path_type=Path), help="Folder of the images, or of the logs."),
         click.option("--size", default="reduced", show_default=True, help="Size of the study, e.g. full."),
         click.argument("file"),
     ):  # fmt: skip
@@ -78,16 +78,16 @@ def plan(file: str, as_json: bool, **words: Any) -> None:  # noqa: ANN401 - clic
 
 @command.command(name="report")
 @sweep_options
-@click.option("--metric", default="image_auroc", show_default=True, help="Or pixel_auroc, pixel_ap.")
+@click.option("--metric", help="Of the table; default: its first one, e.g. image_auroc or f1_macro.")
 @click.option("--top", type=click.IntRange(1), default=10, show_default=True, help="Arms in the ranking.")
-def reported(file: str, metric: str, top: int, as_json: bool, **words: Any) -> None:  # noqa: ANN401 - click's words
+def reported(file: str, metric: str | None, top: int, as_json: bool, **words: Any) -> None:  # noqa: ANN401 - click's words
     """Tell what FILE found: best arms, effects of single keys, whether gains add up, classes, the front."""
     from mechlab.sweep.run import standing
     from mechlab.sweep.study import report
 
     sweep, place = _asked(file, words)
     found = report(standing(sweep, place=place), metric=metric, top=top)
-    emit_json(found) if as_json else emit_report(found, metric=metric)
+    emit_json(found) if as_json else emit_report(found)
 
 
 def _asked(file: str, words: dict[str, Any], **more: Any) -> tuple[Any, Any]:  # noqa: ANN401 - lazily imported

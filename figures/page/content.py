@@ -55,6 +55,7 @@ class RunContent:
     spec: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     score_unit: str = "nats"
+    loss_unit: str = "nats a patch"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -69,9 +70,32 @@ class RunContent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DetectorContent:
+    """One run that is judged on windows of messages: a row of metrics for each group of tests and attack."""
+
+    name: str
+    rows: dict[str, dict[str, Any]]  # "<group>" or "<group>/<attack>" -> metric -> value; `intervals` in it
+    mean: dict[str, Number] = field(default_factory=dict)  # over the groups
+    threshold: float | None = None  # of the score
+    parameters: int | None = None
+    arm: str = ""  # equal for runs that differ in their seed alone
+    log: tuple[dict[str, Any], ...] = ()  # rows with step, task, epoch, loss, ...
+    spec: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    loss_unit: str = "a window"
+
+    @property
+    def as_run(self) -> RunContent:
+        """The training alone, as figures of a run take it."""
+        tasks = ((str(self.spec.get("system", self.name)),),)
+        return RunContent(name=self.name, tasks=tasks, metrics={}, log=self.log, loss_unit=self.loss_unit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReportContent:
     """Everything on one page."""
 
     title: str
     runs: tuple[RunContent, ...] = ()
+    detectors: tuple[DetectorContent, ...] = ()
     results: tuple[Result, ...] = ()

@@ -121,9 +121,11 @@ def _average(values: Sequence[Number]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def what_was_run(runs: Sequence[RunContent], results: Sequence[Result]) -> Markup:
-    """Return what was run, and which verdicts were reached, in two sentences."""
-    told = [_arm(group) for group in arms(runs)] or ["No run is part of this page."]
+def what_was_run(
+    runs: Sequence[RunContent], results: Sequence[Result], *, more: Sequence[str] = ()
+) -> Markup:
+    """Return what was run (`more`: runs on no images), and which verdicts were reached, a sentence each."""
+    told = [*(_arm(group) for group in arms(runs)), *more] or ["No run is part of this page."]
     counts = {verdict: sum(result.verdict == verdict for result in results) for verdict in
               ("supported", "refuted", "undecided")}  # fmt: skip
     reached = ", ".join(f"{number(count)} {verdict}" for verdict, count in counts.items() if count)

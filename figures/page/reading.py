@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from figures.page.content import ClassScores, Example, ReportContent, RunContent
+from figures.page.content import ClassScores, DetectorContent, Example, ReportContent, RunContent
 from mechlab import systems
 from mechlab.errors import MechlabError
-from mechlab.files import read_json
+from mechlab.files import canonical_json, read_json
 from mechlab.result import Result
+from mechlab.runs.arms import keys_of
 from mechlab.runs.folder import RunFolder
 
 STATISTICS = ("mean", "std", "distance")
@@ -19,11 +20,9 @@ RULE = "Of each kind of test image the one with the median score, and the normal
 def run_content(run: RunFolder) -> RunContent:
     """Return what a report shows of a finished run."""
     summary, document = run.summary(), run.document()
-    if "accuracy_matrix" not in summary:
+    if is_of_windows(run):
         raise MechlabError(
-            f"run '{run.path}' is judged on windows of messages, and a report shows images; see 'mechlab "
-            "runs show', "
-            "'mechlab compare' and 'mechlab diff'."
+            f"run '{run.path}' is judged on windows of messages: no image to draw; see 'mechlab report'."
         )
     evaluation = last_evaluation(run)
     classes: dict[str, dict[str, Any]] = summary["metrics"]
@@ -54,6 +53,29 @@ def run_content(run: RunFolder) -> RunContent:
         spec=document["spec"],
         provenance=document["provenance"] | {"run": run.name, "seconds": summary["seconds"]},
         score_unit=systems.score_unit(run.spec().system),
+        loss_unit=systems.loss_unit(run.spec().system),
+    )
+
+
+def is_of_windows(run: RunFolder) -> bool:
+    """Whether a finished run is judged on windows of messages instead of images."""
+    return "accuracy_matrix" not in run.summary()
+
+
+def detector_content(run: RunFolder) -> DetectorContent:
+    """Return what a report shows of a finished run that is judged on windows of messages."""
+    summary, document = run.summary(), run.document()
+    return DetectorContent(
+        name=run.title,
+        rows=summary["metrics"],
+        mean=summary["mean"],
+        threshold=summary["threshold"],
+        parameters=summary.get("parameters"),
+        arm=canonical_json(keys_of(run, {})),
+        log=tuple(run.log()),
+        spec=document["spec"],
+        provenance=document["provenance"] | {"run": run.name, "seconds": summary["seconds"]},
+        loss_unit=systems.loss_unit(run.spec().system),
     )
 
 
@@ -94,10 +116,15 @@ def report_content(paths: list[Path], *, title: str = "mechlab report") -> Repor
         MechlabError: a path that is none of the three, or nothing to report.
     """
     runs: list[RunContent] = []
+    detectors: list[DetectorContent] = []
     results: list[Result] = []
     for path in paths:
         if (path / "run.json").exists():
-            runs.append(run_content(RunFolder.open(path)))
+            run = RunFolder.open(path)
+            if is_of_windows(run):
+                detectors.append(detector_content(run))
+            else:
+                runs.append(run_content(run))
         elif (path / "result.json").exists():
             results.append(Result.load(path / "result.json"))
         elif path.suffix == ".json":
@@ -106,4 +133,4 @@ def report_content(paths: list[Path], *, title: str = "mechlab report") -> Repor
             raise MechlabError(f"'{path}' is no run, study or result; give folders of 'runs/' or 'studies/'.")
     if not paths:
         raise MechlabError("there is nothing to report; name a run, a study or a result.json.")
-    return ReportContent(title=title, runs=tuple(runs), results=tuple(results))
+    return ReportContent(title=title, runs=tuple(runs), detectors=tuple(detectors), results=tuple(results))

@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from figures.page import overview, run_section
-from figures.page.content import ReportContent, RunContent
+from figures.page import detector_section, overview, run_section
+from figures.page.content import DetectorContent, ReportContent, RunContent
 from figures.page.look import STYLE
 from figures.page.markup import Markup, element, folded, joined
 from figures.page.probe_section import probe_section
@@ -33,6 +33,7 @@ def report(content: ReportContent) -> str:
             element("main", joined([
                 _summary(content),
                 run_section.index(groups),
+                detector_section.index(content.detectors, first=len(content.runs)),
                 *(probe_section(result, at=at) for at, result in enumerate(content.results)),
                 _provenance(content),
             ])),
@@ -70,6 +71,7 @@ def _contents(content: ReportContent, groups: Sequence[Sequence[RunContent]]) ->
     for group in groups:
         links.append((f"run-{at}", f"Run {group[0].name}"))
         at += len(group)
+    links += [(f"run-{place}", f"Run {run.name}") for place, run in enumerate(content.detectors, at)]
     for place, result in enumerate(content.results):
         links.append((f"probe-{place}", result.probe.replace("_", " ").capitalize()))
     links.append(("provenance", "Provenance"))
@@ -78,17 +80,25 @@ def _contents(content: ReportContent, groups: Sequence[Sequence[RunContent]]) ->
 
 
 def _summary(content: ReportContent) -> Markup:
-    parts: list[object] = [element("h2", "Summary"), overview.what_was_run(content.runs, content.results)]
+    parts: list[object] = [element("h2", "Summary"), _what_was_run(content)]
     if content.results:
         parts += [element("h3", "Verdicts"), overview.verdicts(content.results)]
     if content.runs:
         parts += [element("h3", "Runs"), overview.runs_table(content.runs)]
+    if content.detectors:
+        parts += [element("h3", "Detectors"), detector_section.overview(content.detectors)]
     return element("section", parts, attributes={"id": "summary"})
+
+
+def _what_was_run(content: ReportContent) -> Markup:
+    told = detector_section.sentences(content.detectors)
+    return overview.what_was_run(content.runs, content.results, more=told)
 
 
 def _provenance(content: ReportContent) -> Markup:
     parts: list[object] = [element("h2", "Provenance")]
-    for run in content.runs:
+    runs: list[RunContent | DetectorContent] = [*content.runs, *content.detectors]
+    for run in runs:
         shown = {"spec": run.spec, "provenance": run.provenance}
         parts.append(folded(f"Run {run.name}", [_document(shown)]))
     for result in content.results:

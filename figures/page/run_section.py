@@ -97,7 +97,9 @@ def _training_alt(run: RunContent) -> str:
     losses = [row["loss"] for row in run.log if isinstance(row.get("loss"), int | float)]
     if not losses:
         return "Training loss; no row of the log holds one."
-    return f"Training loss over {len(losses)} steps, from {losses[0]:.3g} to {losses[-1]:.3g} nats a patch."
+    return (
+        f"Training loss over {len(losses)} steps, from {losses[0]:.3g} to {losses[-1]:.3g} {run.loss_unit}."
+    )
 
 
 def index(runs: list[list[RunContent]]) -> Markup:

@@ -17,24 +17,32 @@ COLUMNS = ("arm", "seeds", "differs", "let_pass", "metric", "mean", "std", "n", 
 
 
 def write_csv(found: Found, path: Path) -> None:
-    """Write one line an arm, metric and arm that it is held against; what is not known is empty."""
+    """Write one line an arm, metric and arm that it is held against; what is not known is empty.
+
+    Metrics of one group of tests, or of one attack in it, are named so: `f1 of <group>/<attack>`.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
     for arm in found["arms"]:
-        first = [arm["arm"], " ".join(map(str, arm["seeds"])), " ".join(arm["differs"]),
-                 " ".join(arm["allowed"])]  # fmt: skip
         for metric, spread in arm["metrics"].items():
             if spread is None:
                 continue
             of_arm = [
                 row for row in found["differences"] if (row["arm"], row["metric"]) == (arm["arm"], metric)
             ]
-            for row in of_arm or [{}]:
-                rest = [row.get("against"), row.get("difference"), *(row.get("interval") or (None, None))]
-                means = [spread[key] for key in ("mean", "std", "n")]
-                writer.writerow([*first, metric, *means, *rest, row.get("p_holm")])
+            writer.writerows(_cells(arm, metric, spread, row) for row in of_arm or [{}])
+    arms = {arm["arm"]: arm for arm in found["arms"]}
+    for row in found["tests"]:
+        writer.writerow(_cells(arms[row["arm"]], f"{row['metric']} of {row['tests']}", row, row))
     write_text(path, stream.getvalue())
+
+
+def _cells(arm: Found, metric: str, spread: Found, row: Found) -> list[Any]:
+    joined = [" ".join(map(str, arm[key])) for key in ("seeds", "differs", "allowed")]
+    means = [spread[key] for key in ("mean", "std", "n")]
+    rest = [row.get("against"), row.get("difference"), *(row.get("interval") or (None, None))]
+    return [arm["arm"], *joined, metric, *means, *rest, row.get("p_holm")]
 
 
 def write_latex(found: Found, path: Path) -> None:

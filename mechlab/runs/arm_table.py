@@ -18,6 +18,7 @@ from mechlab.stats.permutation import holm
 METRICS = ("image_auroc", "trivial_image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "aupro",
            "routing_accuracy", "forgetting")  # fmt: skip
 OF_MESSAGES = ("accuracy", "f1", "f1_macro", "precision", "recall", "auroc", "ap")  # where a run has them
+OF_TESTS = ("f1", "f1_macro", "auroc")  # of each group of tests and each attack in it
 ORDINARY = "trivial_image_auroc"  # of the images alone: shown, never compared
 LESS_IS_BETTER = ("forgetting",)
 
@@ -47,6 +48,7 @@ def compared(
         "against": arms[0].label,
         "arms": [_row(arm, metrics) for arm in arms],
         "differences": _corrected([row for pair in pairs for row in _differences(*pair, metrics)]),
+        "tests": tests(arms, pairs),
     }
 
 
@@ -55,6 +57,43 @@ def measured(arms: Sequence[Arm]) -> tuple[str, ...]:
     known = {name for arm in arms for one in arm.runs for name in one.metrics}
     of_messages = tuple(name for name in OF_MESSAGES if name in known)
     return METRICS + of_messages if known & set(METRICS[:-1]) or not of_messages else of_messages
+
+
+def tests(arms: Sequence[Arm], pairs: Sequence[tuple[Arm, Arm]]) -> list[dict[str, Any]]:
+    """Return, of runs on windows of messages, each metric of each group of tests and of each attack in it.
+
+    A row has an arm's mean and deviation over seeds and, of a pair, the difference paired by seed; p values
+    are corrected for the number of these rows. Empty for runs on images, and for rows that an arm lacks.
+    """
+    names = {
+        name: None for arm in arms for one in arm.runs for name, row in one.classes.items() if "blocks" in row
+    }
+    found = []
+    for name in names:
+        for metric in OF_TESTS:
+            values = {arm.label: _by_seed(arm, name, metric) for arm in arms}
+            for arm, against in ((arms[0], None), *pairs):
+                spread = _spread(list(values[arm.label].values()))
+                if spread is None:
+                    continue
+                other = None if against is None else values[against.label]
+                told = {"tests": name, "metric": metric, "arm": arm.label, **spread}
+                told["against"] = None if against is None else against.label
+                found.append(told | _difference(values[arm.label], other))
+    return _corrected(found)
+
+
+def _by_seed(arm: Arm, name: str, metric: str) -> dict[int, float]:
+    known = {one.seed: one.classes.get(name, {}).get(metric) for one in arm.runs}
+    return {seed: value for seed, value in known.items() if value is not None}
+
+
+def _difference(own: dict[int, float], other: dict[int, float] | None) -> dict[str, Any]:
+    both = sorted(own.keys() & other.keys()) if other is not None else []
+    if not both or other is None:
+        return {"difference": None, "interval": None, "p": None, "pairs": 0}
+    found = _paired(np.array([own[seed] - other[seed] for seed in both]))
+    return {**found, "pairs": found.pop("n")}
 
 
 def _row(arm: Arm, metrics: Sequence[str]) -> dict[str, Any]:

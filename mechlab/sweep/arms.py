@@ -4,7 +4,8 @@ Source: inventory O2 (an ablation arm differs from its parent in one key, else c
 confounders); inventory notes, "Combinations to refuse".
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class Arm:
     request: TrainRequest
     evaluation: dict[str, JsonValue]  # changes to the preset's evaluation
     keys: dict[str, Any]  # data, stream, inputs, parts and evaluation, complete
+    runs: Mapping[str, str] = field(default_factory=dict)  # keys whose value is the run of an earlier arm
 
 
 def resolved(sweep: Sweep, *, place: Place) -> tuple[Arm, ...]:
@@ -97,6 +99,7 @@ def _refuse_false_claim(sweep: str, words: ArmWords, against: str, differs: tupl
 def _resolved(arm: ArmWords, place: Place) -> Arm:
     words = dict(arm.words)
     settings = dict(words.pop("settings", {}))
+    settings |= {key: f"run of arm '{name}'" for key, name in arm.runs.items()}
     options = {name: words[name] for name in _OPTIONS if words.get(name) is not None}
     if twice := sorted(settings.keys() & options.keys()):
         raise MechlabError(f"'{twice[0]}' is given as a word and in settings; give it once.")
@@ -104,6 +107,7 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
     preset, catalog = systems.preset(base.system, base.preset), systems.catalog(base.system)
     kind = systems.load(catalog.CONFIG)
     inputs_set, parts_set, evaluation_set = split(settings | options, parts=kind)
+    own_keys = (inputs_set | parts_set).keys() - arm.runs.keys()
     inputs = validated(InputSettings, dict(preset.inputs) | inputs_set, what="input")
     parts = validated(kind, dict(preset.parts) | parts_set, what=base.system).model_dump(mode="json")
     start = merged(EvaluationSettings().model_dump(), preset.evaluation)
@@ -113,7 +117,7 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
     refuse_unbuildable(base.system, parts | ({"overrides": own} if own else {}), dim=inputs.dim)
     request = replace(
         base,
-        settings={key: value for key, value in settings.items() if key in inputs_set | parts_set},
+        settings={key: value for key, value in settings.items() if key in own_keys},
         allow=passed,
         root=place.root,
         weights=place.weights or weights_of(base.backbone),
@@ -127,7 +131,8 @@ def _resolved(arm: ArmWords, place: Place) -> Arm:
     if "aggregation" in changed:
         changed["aggregation_value"] = values["aggregation_value"]
     keys = stream | inputs.model_dump() | parts | values | {"overrides": base.overrides}
-    return Arm(name=arm.name, against=None, differs=(), request=request, evaluation=changed, keys=keys)
+    return Arm(name=arm.name, against=None, differs=(), request=request, evaluation=changed, keys=keys,
+               runs=arm.runs)  # fmt: skip
 
 
 def _own(request: TrainRequest, parts: dict[str, Any], *, image_size: int) -> dict[str, dict[str, Any]]:

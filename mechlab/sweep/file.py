@@ -3,11 +3,12 @@
 `train` holds the words of the first arm, and a size changes them. Every other arm takes the words of an
 earlier arm (`against`, the first one unless named) and changes some; `settings` are joined key by key. So it
 differs in the keys of its own words, which `mechlab.sweep.arms` holds it to; one that takes another preset
-may say which keys those are (`claims`). Source: inventory, section R and O2.
+may say which keys those are (`claims`). `runs` are keys of the system whose value is an earlier arm's run
+at the same seed, e.g. a student's teacher. Source: inventory, section R and O2.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ _PLACES = {
     "seed",
 }
 WORDS = {field.name for field in fields(TrainRequest)} - _PLACES
-_ARM = {"name", "against", "claims"}
+_ARM = {"name", "against", "claims", "runs"}
 
 
 class Size(Spec):
@@ -65,6 +66,7 @@ class ArmWords:
     against: str | None  # an earlier arm; None: the first one, which differs from none
     claims: tuple[str, ...] | None
     words: dict[str, Any]
+    runs: Mapping[str, str] = field(default_factory=dict)  # keys whose value is the run of an earlier arm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,13 +161,30 @@ def _arm(
     against = values.get("against") or next(iter(earlier), None)
     if against is not None and against not in earlier:
         raise unknown(f"earlier arm of sweep '{sweep}'", str(against), earlier)
+    settings, runs = own.get("settings") or {}, _runs(values, earlier, sweep)
     claims = values.get("claims")
     if claims is None and "preset" not in own:  # a preset changes keys that only its resolution tells
         words = (key for key in own if key not in ("settings", "allow"))
-        claims = [*words, *(own.get("settings") or {})]
+        claims = [*words, *settings, *runs]
+    taken = {} if against is None else earlier[against].runs
     return ArmWords(
         name=values["name"],
         against=against,
         claims=None if claims is None else tuple(str(claim) for claim in claims),
         words=joined(shared if against is None else earlier[against].words, own),
+        runs={key: arm for key, arm in taken.items() if key not in settings} | runs,
     )
+
+
+def _runs(values: Mapping[str, Any], earlier: Mapping[str, ArmWords], sweep: str) -> dict[str, str]:
+    """Return the keys of an arm whose value is the run of an earlier one; any other is a MechlabError."""
+    found = values.get("runs") or {}
+    if not isinstance(found, Mapping):
+        raise MechlabError(
+            f"arm '{values['name']}' of sweep '{sweep}' has runs '{found}'; write the arm whose run each key "
+            "has, as runs: {distill: teacher}."
+        )
+    for arm in found.values():
+        if arm not in earlier:
+            raise unknown(f"earlier arm of sweep '{sweep}'", str(arm), earlier)
+    return {str(key): str(arm) for key, arm in found.items()}

@@ -22,16 +22,19 @@ def cells(arms: Sequence[Arm], *, seeds: int) -> tuple[Cell, ...]:
     """Return every arm at every seed, seeds outermost, so that a part of a sweep is a whole comparison."""
     groups: dict[str, list[Arm]] = {}
     for arm in arms:
-        groups.setdefault(canonical_json(arm.request.document()), []).append(arm)
+        groups.setdefault(canonical_json([arm.request.document(), dict(arm.runs)]), []).append(arm)
     found = []
     for seed in range(seeds):
+        known: dict[str, Job] = {}  # by arm; an arm takes runs of earlier ones alone
         for group in groups.values():
             evaluated = [arm for arm in group if arm.evaluation]
             job = Job(
                 name=f"{' / '.join(arm.name for arm in group)}, seed {seed}",
                 request=replace(group[0].request, seed=seed).document(),
                 evaluate=tuple(arm.evaluation for arm in evaluated),
+                after={key: known[name].hash for key, name in group[0].runs.items()},
             )
+            known |= {arm.name: job for arm in group}
             found += [
                 Cell(arm=arm.name, seed=seed, job=job,
                      evaluation=evaluated.index(arm) if arm.evaluation else None)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ class Job:
     request: dict[str, Any]  # TrainRequest.document()
     record: Sequence[dict[str, Any]] = field(default_factory=tuple)  # Recorded documents
     evaluate: Sequence[dict[str, Any]] = field(default_factory=tuple)  # changes to the run's evaluation
+    after: Mapping[str, str] = field(default_factory=dict)  # setting -> hash of the job whose run it names
 
     def document(self) -> dict[str, Any]:
         """Return what a worker reads: nothing that is not given, so that a later word changes no hash."""
         given = {key: value for key, value in self.request.items() if value not in (None, (), [], {})}
         asked = {"request": given, "record": list(self.record)}
-        return asked | ({"evaluate": list(self.evaluate)} if self.evaluate else {})
+        asked |= {"evaluate": list(self.evaluate)} if self.evaluate else {}
+        return asked | ({"after": dict(self.after)} if self.after else {})
 
     @property
     def hash(self) -> str:

@@ -1,13 +1,14 @@
 """The local executor: N capped worker processes, finished jobs skipped, a failure told in one sentence.
 
-A job that fails does not stop the others; it is told when all have ended. Workers end with this process.
+A job that fails does not stop the others, but for those that take its run; it is told when all have ended.
+Workers end with this process.
 """
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -33,6 +34,8 @@ def run(
 ) -> list[dict[str, Any]]:
     """Run what the ledger in `folder` does not hold as finished; return one result a job, in order.
 
+    A job that takes the run of another one begins when that one is done, and not at all where it failed.
+
     Raises:
         MechlabError: a job failed; its log is named, and the jobs that have finished stay finished.
     """
@@ -48,8 +51,11 @@ def run(
     seconds: list[float] = []
     try:
         while waiting or running:
-            while waiting and len(running) < processes:
-                running.append(_start(waiting.pop(0), folder, ledger, threads=threads))
+            while len(running) < processes and (job := _ready(waiting, results)) is not None:
+                waiting.remove(job)
+                running.append(_start(job, folder, ledger, threads=threads, results=results))
+            if not running:
+                break  # what waits takes runs of jobs that failed
             time.sleep(POLL_SECONDS)
             for one in [one for one in running if one.process.poll() is not None]:
                 running.remove(one)
@@ -65,15 +71,32 @@ def run(
                     f"  {one.job.name}: done in {duration(seconds[-1])} ({len(results)}/{len(jobs)}){left}"
                 )
     finally:
-        for one in running:
-            one.process.terminate()
-        for one in running:
-            one.process.wait()
-            _close(one)
-    if failures:
-        more = f" And {len(failures) - 1} more failed." if len(failures) > 1 else ""
-        raise MechlabError(f"{failures[0]}{more}")
+        _end(running)
+    _refuse_failed(failures, waiting)
     return [results[job.hash] for job in jobs]
+
+
+def _ready(waiting: Sequence[Job], results: Mapping[str, Any]) -> Job | None:
+    """Return the first job that waits for no other one."""
+    return next((job for job in waiting if all(needed in results for needed in job.after.values())), None)
+
+
+def _end(running: Sequence[_Running]) -> None:
+    for one in running:
+        one.process.terminate()
+    for one in running:
+        one.process.wait()
+        _close(one)
+
+
+def _refuse_failed(failures: Sequence[MechlabError], waiting: Sequence[Job]) -> None:
+    if not failures:
+        assert not waiting, "a job waits for one that is not among the jobs"
+        return
+    more = f" And {len(failures) - 1} more failed." if len(failures) > 1 else ""
+    if waiting:
+        more += f" {len(waiting)} that take their runs were not begun, the first '{waiting[0].name}'."
+    raise MechlabError(f"{failures[0]}{more}")
 
 
 def remaining(seconds: Sequence[float], *, waiting: int, running: int, processes: int) -> str:
@@ -91,10 +114,16 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _start(job: Job, folder: Path, ledger: Ledger, *, threads: int) -> _Running:
+def _start(
+    job: Job, folder: Path, ledger: Ledger, *, threads: int, results: Mapping[str, Mapping[str, Any]]
+) -> _Running:
     asked, answer = folder / "jobs" / f"{job.hash}.json", folder / "jobs" / f"{job.hash}.result.json"
     document = job.document()
-    write_json(asked, document | {"request": {"threads": threads} | document["request"]})
+    request = {"threads": threads} | document["request"]
+    if job.after:
+        taken = {key: str(results[needed]["path"]) for key, needed in job.after.items()}
+        request["settings"] = dict(request.get("settings", {})) | taken
+    write_json(asked, document | {"request": request})
     ledger.append(job, "started")
     log = (folder / "jobs" / f"{job.hash}.log").open("wb")
     command = [sys.executable, "-m", "mechlab.sweep.worker", str(asked), str(answer)]

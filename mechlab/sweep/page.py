@@ -1,7 +1,7 @@
 """The table of a sweep as a section of a Markdown page, between markers, so that it can be written anew."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mechlab.sweep.local import duration
@@ -19,8 +19,8 @@ def section(document: Document, *, command: str) -> str:
     A metric is its mean over seeds, with the mean paired difference to the arm it changes and Student's t
     interval of that.
     """
-    states = [row["state"] for row in document["rows"]]
-    head = ("arm", "changes", *[name.replace("_", " ") for name in METRICS], "forgetting",
+    metrics, states = document.get("metrics", METRICS), [row["state"] for row in document["rows"]]
+    head = ("arm", "changes", *[name.replace("_", " ") for name in metrics], "forgetting",
             "trained numbers, first / last task", "median time")  # fmt: skip
     lines = [
         f"{document['question']}\n",
@@ -30,7 +30,7 @@ def section(document: Document, *, command: str) -> str:
         "seeds, with Student's t interval at 95 %. Of several changed keys, none explains it alone.\n",
         "| " + " | ".join(head) + " |",
         "|---" * len(head) + "|",
-        *[_line(arm) for arm in document["arms"]],
+        *[_line(arm, metrics) for arm in document["arms"]],
     ]
     lines += [
         f"\n`{same['arm']}` trained bit for bit as `{same['against']}`: {', '.join(same['differs'])} did "
@@ -40,9 +40,9 @@ def section(document: Document, *, command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(arm: Mapping[str, Any]) -> str:
+def _line(arm: Mapping[str, Any], names: Sequence[str]) -> str:
     changes = f"{arm['against']}: {', '.join(arm['differs'])}" if arm["against"] else ""
-    metrics = [_cell(arm[name], arm[f"{name}_difference"]) for name in METRICS]
+    metrics = [_cell(arm[name], arm[f"{name}_difference"]) for name in names]
     counts = [arm["trainable_first_task"], arm["trainable_last_task"]]
     trained = " / ".join("n/a" if count is None else f"{count:,}" for count in counts)
     seconds = "n/a" if arm["seconds"] is None else duration(arm["seconds"])

@@ -14,7 +14,7 @@ from mechlab.sweep.arms import Arm, Place, resolved
 from mechlab.sweep.file import Sweep
 from mechlab.sweep.jobs import Cell, cells, jobs
 from mechlab.sweep.ledger import Ledger
-from mechlab.sweep.table import Outcome, class_means, no_ops, parameters, table
+from mechlab.sweep.table import Outcome, class_means, metrics_of, no_ops, parameters, table
 
 Report = Callable[[str], None]
 
@@ -70,6 +70,7 @@ def _document(sweep: Sweep, arms: Sequence[Arm], found: Sequence[Cell], folder: 
         "question": sweep.question,
         "folder": str(folder),
         "rows": rows,
+        "metrics": list(metrics_of(arms)),
         "arms": table(arms, done),
         "classes": class_means(arms, done),
         "no_ops": no_ops(arms, done),

@@ -15,29 +15,38 @@ Row = Mapping[str, Any]  # of the table
 TOP = 10
 
 
-def report(document: Mapping[str, Any], *, metric: str = "image_auroc", top: int = TOP) -> dict[str, Any]:
-    """Return the parts of a study's report by name, each a list of rows.
+def report(document: Mapping[str, Any], *, metric: str | None = None, top: int = TOP) -> dict[str, Any]:
+    """Return the parts of a study's report by name, each a list of rows; `metric` is the first of its table.
 
     Raises:
         MechlabError: an unknown metric.
     """
-    if metric not in METRICS:
-        raise unknown("metric of a sweep", metric, METRICS)
+    metrics = tuple(document.get("metrics", METRICS))
+    metric = metric or metrics[0]
+    if metric not in metrics:
+        raise unknown("metric of a sweep", metric, metrics)
     done = [row for row in document["arms"] if row[metric] is not None]
     return {
-        "top": ranked(done, metric=metric)[:top],
+        "metric": metric,
+        "metrics": list(metrics),
+        "top": ranked(done, metric=metric, metrics=metrics)[:top],
         "one_factor": one_factor(done, metric=metric),
         "gains": gains(done, metric=metric),
         "classes": class_changes(document.get("classes", {}), done, metric=metric),
-        "front": front(done),
+        "front": front(done, metrics=pair_of(metrics)),
         "avoid": avoided(done, metric=metric),
     }
 
 
-def ranked(rows: Sequence[Row], *, metric: str) -> list[dict[str, Any]]:
+def pair_of(metrics: Sequence[str]) -> tuple[str, str]:
+    """Return the two metrics of the front: the first one and the last one, of images AUROC and pixel AP."""
+    return metrics[0], metrics[-1]
+
+
+def ranked(rows: Sequence[Row], *, metric: str, metrics: Sequence[str] = METRICS) -> list[dict[str, Any]]:
     """Return arms from the best mean down."""
     ordered = sorted(rows, key=lambda row: -row[metric]["mean"])
-    return [{"arm": row["arm"], **{name: _mean(row[name]) for name in METRICS}} for row in ordered]
+    return [{"arm": row["arm"], **{name: _mean(row[name]) for name in metrics}} for row in ordered]
 
 
 def one_factor(rows: Sequence[Row], *, metric: str) -> list[dict[str, Any]]:
@@ -107,9 +116,7 @@ def class_changes(
     return found
 
 
-def front(
-    rows: Sequence[Row], *, metrics: tuple[str, str] = ("image_auroc", "pixel_ap")
-) -> list[dict[str, Any]]:
+def front(rows: Sequence[Row], *, metrics: tuple[str, str] = pair_of(METRICS)) -> list[dict[str, Any]]:
     """Return the arms that no other arm beats in one metric without losing in the other."""
     known = [row for row in rows if all(row[name] is not None for name in metrics)]
     points = [(row, tuple(row[name]["mean"] for name in metrics)) for row in known]

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from mechlab import fingerprint
+from mechlab import fingerprint, systems
 from mechlab.runs.folder import RunFolder
 from mechlab.stats.intervals import mean_interval
 from mechlab.sweep.arms import Arm
 
-METRICS = ("image_auroc", "pixel_auroc", "pixel_ap")
+METRICS = systems.OF_IMAGES
 Done = Mapping[tuple[str, int], "Outcome"]  # by arm and seed
 
 
@@ -42,18 +42,23 @@ def parameters(run: RunFolder) -> tuple[int, ...]:
     )
 
 
+def metrics_of(arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Return the metrics of a table: those of each system that an arm trains, in order."""
+    return tuple(dict.fromkeys(name for arm in arms for name in systems.metrics(arm.request.system)))
+
+
 def table(arms: Sequence[Arm], done: Done) -> list[dict[str, Any]]:
     """Return one row an arm: metrics and differences as {mean, low, high, n}, None where nothing is done."""
-    return [_row(arm, done) for arm in arms]
+    return [_row(arm, done, metrics_of(arms)) for arm in arms]
 
 
-def _row(arm: Arm, done: Done) -> dict[str, Any]:
+def _row(arm: Arm, done: Done, metrics: Sequence[str]) -> dict[str, Any]:
     own = {seed: found for (name, seed), found in sorted(done.items()) if name == arm.name}
     other = {seed: found for (name, seed), found in sorted(done.items()) if name == arm.against}
     found = list(own.values())
     row: dict[str, Any] = {"arm": arm.name, "against": arm.against, "differs": list(arm.differs),
                            "seeds": sorted(own)}  # fmt: skip
-    for name in METRICS:
+    for name in metrics:
         row[name] = estimate([one.mean.get(name) for one in found])
         pairs = [(own[seed].mean.get(name), other[seed].mean.get(name)) for seed in own.keys() & other.keys()]
         row[f"{name}_difference"] = estimate(
@@ -72,7 +77,7 @@ def class_means(arms: Sequence[Arm], done: Done) -> dict[str, dict[str, dict[str
     for arm in arms:
         runs = [one.metrics for (name, _), one in done.items() if name == arm.name]
         for name in {name for metrics in runs for name in metrics}:
-            for key in METRICS:
+            for key in metrics_of(arms):
                 value = estimate([metrics[name].get(key) for metrics in runs if name in metrics])
                 if value is not None:
                     found.setdefault(arm.name, {}).setdefault(name, {})[key] = value["mean"]

@@ -233,10 +233,10 @@ def task_thresholds(plan: Plan) -> list[float | None]:
     return found
 
 
-def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_table(path: Path, rows: list[dict[str, Any]], columns: Sequence[str] = COLUMNS) -> None:
     """Write the scores as CSV."""
     stream = io.StringIO()
-    table = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    table = csv.DictWriter(stream, columns, lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
     write_bytes(path, stream.getvalue().encode())

@@ -19,7 +19,7 @@ from mechlab.errors import MechlabError
 from mechlab.metrics.ranking import auroc
 from mechlab.metrics.threshold import threshold_from_normals
 from reproductions.can_ids.graph_set import ATTACK, NORMAL, GraphSet
-from reproductions.can_ids.judging import BLOCK_SECONDS, RECALL, Scored, judged
+from reproductions.can_ids.judging import BLOCK_SECONDS, RECALL, Judging, Scored, judged
 from reproductions.can_ids.statistics import NAMES, Intervals, statistics
 
 NEIGHBOURS = 10
@@ -73,23 +73,19 @@ def judge_baseline(
     false_positive_rate: float = 0.01,
     seconds: float = BLOCK_SECONDS,
     recall: float = RECALL,
+    split: str = "test",
 ) -> dict[str, Any]:
     """Return the baseline's metrics on each group of tests, its threshold, and each number's own AUROC.
 
     The rows are those of `judging.judged`; `single_auroc` is added to each of them and to each of its
-    attacks.
+    attacks. Another split than "test" is a group of its own name.
 
     Raises: MechlabError: no test or validation window, too few normals for the rate, windows without labels,
         a recall outside (0, 1] or a block of no length.
     """
-    if not 0 < recall <= 1 or not seconds > 0:
-        raise MechlabError(
-            f"a recall of {recall:g} and a block of {seconds:g} s were given; a recall lies in (0, 1] and "
-            "a block is longer than 0 s."
-        )
-    training, validation, test = (
-        graphs.of_split(name).labelled() for name in ("train", "validation", "test")
-    )
+    Judging(split=split, block=seconds, recall=recall)
+    training, validation, test = (graphs.of_split(name).labelled() for name in ("train", "validation", split))
+    test = test.grouped()
     if not len(test) or not len(validation):
         raise MechlabError(
             "the baseline needs test and validation windows; give a folder with a test part, and longer logs."
@@ -109,7 +105,7 @@ def judge_baseline(
         Scored(graphs=test, scores=baseline.scores(test), threshold=threshold), seconds=seconds, recall=recall
     )
     for group, row in rows.items():
-        _add_single(row, test.of_split("test", group), baseline)
+        _add_single(row, test.of_split(split, group), baseline)
     return {
         "threshold": threshold, "false_positive_rate": false_positive_rate,
         "training_normals": len(baseline.normals), "validation_normals": len(normals),

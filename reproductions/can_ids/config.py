@@ -7,6 +7,8 @@ from pydantic import Field
 from mechlab.specs import Spec
 from reproductions.can_ids.folder import EXCLUDED
 
+METRICS = ("f1_macro", "auroc", "ap")  # by which runs are compared, means over the groups of tests
+
 
 class TrainingConfig(Spec):
     """What the VGAE and the GAT have in common: size, optimiser, the switch of distillation."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 
 from mechlab.runs.request import TrainRequest
 from reproductions.can_ids.curriculum import HardNormals
-from reproductions.can_ids.evaluation import evaluate
+from reproductions.can_ids.evaluation import evaluate, judgement
+from reproductions.can_ids.judging import USUAL, Judging
 from reproductions.can_ids.models import what_of
 from reproductions.can_ids.resolution import DetectorPlan, resolve
 from reproductions.can_ids.scoring import scored
@@ -23,9 +25,14 @@ def detector_work(request: TrainRequest, *, say: Callable[[str], None]) -> Work:
         place=made.place,
         what=what_of(made.windows.train, dataset=made.place.dataset, split=made.config.split),
         build=partial(_system, made),
-        judge=lambda system: evaluate(system.model, made.windows, made.plan.run, made.plan.spec, made.config),
+        judge=partial(_judged, made),
         told={"teacher": None if made.teacher is None else made.teacher.run.name},
     )
+
+
+def _judged(made: DetectorPlan, system: Detector, judging: Judging = USUAL) -> dict[str, Any]:
+    found = (system.model, made.windows, made.plan.run, made.plan.spec, made.config)
+    return evaluate(*found) if judging == USUAL else judgement(*found, judging)
 
 
 def _system(made: DetectorPlan, device: torch.device) -> Detector:

@@ -21,6 +21,10 @@ class Divided:
     validation: GraphSet
     test: GraphSet
 
+    def of_split(self, split: str) -> GraphSet:
+        """Return all windows of a split, those of training and validation in groups of its name."""
+        return self.test if split == "test" else self.whole.of_split(split).labelled().grouped()
+
     def normal(self) -> "Divided":
         """Return these windows, but only those without an attack to train and to set a threshold on."""
         train, validation = (one.select(one.y == NORMAL) for one in (self.train, self.validation))

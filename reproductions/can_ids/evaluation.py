@@ -20,8 +20,9 @@ from mechlab.specs import EvalSpec, TrainSpec
 from reproductions.can_ids.baseline import judge_baseline
 from reproductions.can_ids.config import TrainingConfig, VGAEConfig
 from reproductions.can_ids.divided import Divided
+from reproductions.can_ids.graph_set import GraphSet
 from reproductions.can_ids.inputs import window_spec
-from reproductions.can_ids.judging import Scored, judged
+from reproductions.can_ids.judging import USUAL, Judging, Scored, judged
 from reproductions.can_ids.latency import seconds_a_window
 from reproductions.can_ids.scoring import scored
 
@@ -33,33 +34,61 @@ Row = dict[str, Any]
 def evaluate(
     model: nn.Module, windows: Divided, run: RunFolder, train: TrainSpec, config: TrainingConfig
 ) -> dict[str, Any]:
-    """Judge a model on the tests; scores and metrics go to the run's `evals`.
+    """Judge a trained model on the tests, and tell how long it takes for a window.
+
+    Raises:
+        MechlabError: as `judgement`.
+    """
+    latency = {"microseconds_a_window": 1e6 * seconds_a_window(model, windows.test)}
+    return judgement(model, windows, run, train, config) | latency
+
+
+def judgement(
+    model: nn.Module,
+    windows: Divided,
+    run: RunFolder,
+    train: TrainSpec,
+    config: TrainingConfig,
+    judging: Judging = USUAL,
+) -> Row:
+    """Judge a model on the windows of a split; scores and metrics go to the run's `evals`.
 
     `metrics` has a row for each group of tests, and one for each attack of a group as `<group>/<attack>`.
 
     Raises:
         MechlabError: too few validation windows for the rate of false positives.
     """
-    threshold = threshold_of(model, windows, config)
-    seen = scored(model, windows.test)
-    metrics = rows_of(seen.scores, threshold, windows, false_positives=config.false_positives)
+    rate = config.false_positives if judging.false_positives is None else judging.false_positives
+    graphs = windows.of_split(judging.split)
+    threshold = EVEN
+    if isinstance(config, VGAEConfig):
+        threshold = normal_threshold(model, windows, false_positives=rate)
+    seen = scored(model, graphs)
+    metrics = rows_of(seen.scores, threshold, windows, judging, false_positives=rate)
     document = {
         "metrics": metrics,
         "mean": mean_of(metrics),
         "threshold": threshold,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "microseconds_a_window": 1e6 * seconds_a_window(model, windows.test),
     }
     arrays = {"scores": seen.scores} | ({} if seen.logits is None else {"logits": seen.logits})
-    return kept(document, arrays, windows, run, train)
+    return kept(document, arrays, graphs, run, spec_of(train, windows, judging, usual=config.false_positives))
 
 
 def rows_of(
-    scores: Float64[np.ndarray, " graph"], threshold: float, windows: Divided, *, false_positives: float
+    scores: Float64[np.ndarray, " graph"],
+    threshold: float,
+    windows: Divided,
+    judging: Judging = USUAL,
+    *,
+    false_positives: float,
 ) -> dict[str, Row]:
-    """Return the rows of a detector's scores on the tests, the baseline's numbers beside them."""
-    metrics = flat(judged(Scored(graphs=windows.test, scores=scores, threshold=threshold)))
-    ordinary = flat(judge_baseline(windows.whole, false_positive_rate=false_positives)["groups"])
+    """Return the rows of a detector's scores on a split, the baseline's numbers beside them."""
+    words = {"seconds": judging.block, "recall": judging.recall}
+    found = Scored(graphs=windows.of_split(judging.split), scores=scores, threshold=threshold)
+    metrics = flat(judged(found, **words))
+    beside = judge_baseline(windows.whole, false_positive_rate=false_positives, split=judging.split, **words)
+    ordinary = flat(beside["groups"])
     for name, row in metrics.items():
         row |= {f"baseline_{metric}": ordinary[name].get(metric) for metric in BASELINE}
         row["baseline_single_auroc"] = ordinary[name]["single_auroc"]
@@ -67,30 +96,33 @@ def rows_of(
 
 
 def kept(
-    document: Row, arrays: Mapping[str, np.ndarray], windows: Divided, run: RunFolder, train: TrainSpec
+    document: Row, arrays: Mapping[str, np.ndarray], graphs: GraphSet, run: RunFolder, spec: EvalSpec
 ) -> Row:
     """Write an evaluation into the run's `evals` and return its document with the evaluation's name."""
-    spec = spec_of(train, windows)
     folder = run.path / "evals" / spec.hash
     stream = io.BytesIO()
-    np.savez(stream, labels=windows.test.y, start=windows.test.start, **arrays)
+    np.savez(stream, labels=graphs.y, start=graphs.start, **arrays)
     write_bytes(folder / "windows.npz", stream.getvalue())
     write_json(folder / "metrics.json", {"spec": spec.model_dump(mode="json"), **document})
     return {**document, "evaluation": spec.hash}
 
 
-def spec_of(train: TrainSpec, windows: Divided) -> EvalSpec:
-    """Return what names an evaluation of a detector's only checkpoint."""
-    name = train.tasks[0][0]
-    return EvalSpec(train=train.hash, checkpoint=0, features=(window_spec(name, windows.test, split="test"),),
-                    router="oracle", aggregation="mean", sigma=0.0)  # fmt: skip
+def spec_of(
+    train: TrainSpec, windows: Divided, judging: Judging = USUAL, *, usual: float | None = None
+) -> EvalSpec:
+    """Return what names an evaluation of a detector's only checkpoint.
 
-
-def threshold_of(model: nn.Module, windows: Divided, config: TrainingConfig) -> float:
-    """Return the score above which a window is called an attack."""
-    if not isinstance(config, VGAEConfig):
-        return EVEN
-    return normal_threshold(model, windows, false_positives=config.false_positives)
+    It says what is not as usual; `usual` is the rate of false positives that the training was told.
+    """
+    name, other = train.tasks[0][0], judging.split != USUAL.split
+    features = window_spec(name, windows.of_split(judging.split), split="train" if other else "test")
+    return EvalSpec(
+        train=train.hash, checkpoint=0, features=(features,), router="oracle", aggregation="mean", sigma=0.0,
+        split=judging.split if other else None,
+        recall=None if judging.recall == USUAL.recall else judging.recall,
+        block_seconds=None if judging.block == USUAL.block else judging.block,
+        false_positives=None if judging.false_positives == usual else judging.false_positives,
+    )  # fmt: skip
 
 
 def normal_threshold(model: nn.Module, windows: Divided, *, false_positives: float) -> float:

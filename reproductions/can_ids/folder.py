@@ -69,8 +69,10 @@ def open(root: Path | None, *, exclude: Sequence[str] = EXCLUDED) -> CanFolder:
     if not root.is_dir():
         raise MechlabError(f"data folder '{root}' does not exist; give the folder of the logs with --root.")
     kept, left_out = [], []
-    for part, path in _logs(root):
-        name = _plain(part, path)
+    for part, path in logs_below(root):
+        if not part:
+            continue
+        name = plain_name(part, path)
         if any(word in f"{part} {name}".lower() for word in exclude):
             left_out.append(path)
         else:
@@ -106,10 +108,13 @@ def source_of(name: str, part: str = "") -> Source:
     return Source(name=name, part=part, attack=attack, vehicle=vehicle)
 
 
-def _logs(root: Path) -> list[tuple[str, Path]]:
-    """Return each log with its part: the nearest folder, or the beginning of its own name, that is one."""
+def logs_below(root: Path) -> list[tuple[str, Path]]:
+    """Return each log below a folder, or a log itself, with its part.
+
+    That is the nearest folder, or the beginning of its own name, that is a part; "" where none is.
+    """
     found = []
-    for path in sorted(root.rglob("*")):
+    for path in [root] if root.is_file() else sorted(root.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or not path.is_file() or path.name.startswith("."):
             continue
         own, _, rest = path.stem.partition("__")
@@ -117,10 +122,10 @@ def _logs(root: Path) -> list[tuple[str, Path]]:
             found.append((own, path))
             continue
         folders = [parent for parent in path.relative_to(root).parts[:-1] if _PART.fullmatch(parent)]
-        if folders:
-            found.append((folders[-1], path))
+        found.append((folders[-1] if folders else "", path))
     return found
 
 
-def _plain(part: str, path: Path) -> str:
+def plain_name(part: str, path: Path) -> str:
+    """Return the name of a log without suffix and part."""
     return path.stem.removeprefix(f"{part}__")

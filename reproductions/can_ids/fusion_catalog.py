@@ -1,13 +1,15 @@
 """What the fusion of VGAE and GAT offers, as torch-free lists."""
 
 from mechlab.systems import Entry, Preset
+from reproductions.can_ids.config import METRICS
 from reproductions.can_ids.fusion_config import NEEDS
 
-__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SESSION", "SYSTEM"]
+__all__ = ["CONFIG", "LOSS_UNIT", "METRICS", "NEEDS", "PARTS", "PRESETS", "SESSION", "SYSTEM"]
 
 ROOM = "reproductions.can_ids"
 CONFIG = f"{ROOM}.fusion_config:FusionConfig"
 SESSION = f"{ROOM}.session"  # graphs are trained on and evaluated otherwise than images
+LOSS_UNIT = "a window"
 PUBLIC = "arXiv:2508.04845"
 AS_PUBLISHED = {"gamma": 0.99, "judges_alpha": True, "double_softmax": True}
 

@@ -16,14 +16,16 @@ from mechlab.runs.folder import find
 from mechlab.runs.request import TrainRequest
 from mechlab.runs.settings import refuse_unused
 from mechlab.specs import validated
+from mechlab.train.resolution import Plan
 from reproductions.can_ids import modes
 from reproductions.can_ids.divided import Divided, divided
-from reproductions.can_ids.evaluation import EVEN, kept, mean_of, normal_threshold, rows_of
+from reproductions.can_ids.evaluation import EVEN, kept, mean_of, normal_threshold, rows_of, spec_of
 from reproductions.can_ids.fusion_config import NEEDS, FusionConfig
 from reproductions.can_ids.fusion_reward import HALF
 from reproductions.can_ids.fusion_state import states
 from reproductions.can_ids.fusion_system import Fusion
 from reproductions.can_ids.inputs import GraphInputs
+from reproductions.can_ids.judging import USUAL, Judging
 from reproductions.can_ids.models import Trained, refuse_stranger, trained, what_of
 from reproductions.can_ids.places import Place, discovered
 from reproductions.can_ids.request_words import logs_of, refuse_words_of_images, words_of
@@ -74,7 +76,7 @@ def fusion_work(request: TrainRequest, *, say: Callable[[str], None]) -> Work:
     plan = plan_of_windows(request, parts, inputs, warnings=meant.warnings)
     return Work(plan=plan, place=place, what=what_of(windows.train, dataset=name, split=config.split),
                 build=partial(_system, config, pair, windows, request.seed),
-                judge=lambda system: _judged(system, config, pair, windows, plan=plan),
+                judge=partial(_judged, config, pair, windows, plan),
                 told={"vgae": pair.vgae.run.name, "gat": pair.gat.run.name})  # fmt: skip
 
 
@@ -100,15 +102,18 @@ def _system(config: FusionConfig, pair: Pair, windows: Divided, seed: int, devic
     return Fusion(config, seen, torch.tensor(windows.validation.y), seed=seed).to(device)
 
 
-def _judged(system: Fusion, config: FusionConfig, pair: Pair, windows: Divided, *, plan: Any) -> Row:  # noqa: ANN401
-    seen = states(pair.vgae.model, pair.gat.model, windows.test)
+def _judged(
+    config: FusionConfig, pair: Pair, windows: Divided, plan: Plan, system: Fusion, judging: Judging = USUAL
+) -> Row:
+    graphs = windows.of_split(judging.split)
+    seen = states(pair.vgae.model, pair.gat.model, graphs)
     found = {name: one.double().cpu().numpy() for name, one in system.scores(seen).items()}
     for one in (pair.vgae, pair.gat):
-        found[one.system] = scored(one.model, windows.test).scores
-    rate = config.false_positives
+        found[one.system] = scored(one.model, graphs).scores
+    rate = config.false_positives if judging.false_positives is None else judging.false_positives
     own = {"vgae": normal_threshold(pair.vgae.model, windows, false_positives=rate), "gat": EVEN}
     rows = {
-        name: rows_of(scores, own.get(name, HALF), windows, false_positives=rate)
+        name: rows_of(scores, own.get(name, HALF), windows, judging, false_positives=rate)
         for name, scores in found.items()
     }
     metrics = rows.pop("agent")
@@ -116,7 +121,8 @@ def _judged(system: Fusion, config: FusionConfig, pair: Pair, windows: Divided, 
         row |= {f"{name}_{metric}": own[test].get(metric) for name, own in rows.items() for metric in BESIDE}
     document = {"metrics": metrics, "mean": mean_of(metrics), "threshold": HALF,
                 "single_weight": float(system.single), "mean_weight": _mean_weight(system, seen)}  # fmt: skip
-    return kept(document, found, windows, plan.run, plan.spec)
+    spec = spec_of(plan.spec, windows, judging, usual=config.false_positives)
+    return kept(document, found, graphs, plan.run, spec)
 
 
 def _mean_weight(system: Fusion, seen: torch.Tensor) -> float:

@@ -2,12 +2,14 @@
 
 from mechlab.systems import Entry, Preset
 from reproductions.can_ids.config import GAT_NEEDS as NEEDS
+from reproductions.can_ids.config import METRICS
 
-__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SESSION", "SYSTEM"]
+__all__ = ["CONFIG", "LOSS_UNIT", "METRICS", "NEEDS", "PARTS", "PRESETS", "SESSION", "SYSTEM"]
 
 ROOM = "reproductions.can_ids"
 CONFIG = f"{ROOM}.config:GATConfig"
 SESSION = f"{ROOM}.session"  # graphs are trained on and evaluated otherwise than images
+LOSS_UNIT = "nats a window"
 PUBLIC = "KD-GAT, arXiv:2507.19686"
 LARGE = {"size": "teacher", "hidden": 48, "layers": 3, "heads": 8, "embedding": 16, "linear": 1}
 OLDER = {"jumping": "lstm", "hidden": 32, "linear": 3}

@@ -79,6 +79,11 @@ class GraphSet:
         wanted = [one.split == split and group in (None, one.group) for one in self.sources]
         return self.select(np.array(wanted, dtype=np.bool_)[self.source])
 
+    def grouped(self) -> "GraphSet":
+        """Return these graphs; those of no group, which no test is, count in one named for their split."""
+        sources = tuple(one if one.group else replace(one, group=one.split) for one in self.sources)
+        return replace(self, sources=sources)
+
     def labelled(self) -> "GraphSet":
         """Return these graphs, all of which have a label.
 

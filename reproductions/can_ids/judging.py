@@ -5,6 +5,7 @@ burst of an attack. An attack is judged against all normal windows of its group.
 the metrics in docs/systems/can-ids.md.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +13,49 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from mechlab.errors import MechlabError, unknown
 from mechlab.metrics.decision import decisions, fpr_at_recall
 from mechlab.metrics.ranking import auroc, average_precision
 from mechlab.stats.blocks import block_interval, blocks_of_time
 from reproductions.can_ids.graph_set import ATTACK, GraphSet
+from reproductions.can_ids.splits import NAMES
 
 BLOCK_SECONDS = 5.0
 RECALL = 0.95  # at which false positives are counted
 DECIDED = ("accuracy", "precision", "recall", "f1")
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """Which windows are judged, and what their numbers rest on."""
+
+    split: str = "test"  # or "train", "validation"
+    block: float = BLOCK_SECONDS  # seconds of the blocks of time, the units of the intervals
+    recall: float = RECALL  # at which `fpr_at_recall` counts
+    false_positives: float | None = None  # at which thresholds are set; None: as the training was told
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            MechlabError: an unknown split, a block of no length, a recall or a rate outside its range.
+        """
+        if self.split not in NAMES:
+            raise unknown("split of windows", self.split, NAMES)
+        if not 0 < self.recall <= 1 or not 0 < self.block < math.inf:
+            raise MechlabError(
+                f"a recall of {self.recall:g} and a block of {self.block:g} s were given; a recall lies in "
+                "(0, 1] and a block is longer than 0 s."
+            )
+        if self.false_positives is not None and not 0 < self.false_positives < 1:
+            raise MechlabError(
+                f"false positives of {self.false_positives:g} were given; a rate lies between 0 and 1, such "
+                "as 0.01."
+            )
+
+
+USUAL = Judging()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

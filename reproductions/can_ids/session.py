@@ -1,7 +1,7 @@
 """One training from request to summary: the run folder, loop, log and recorder are the toolkit's.
 
-`mechlab train` comes here for systems whose catalog names this file as its SESSION, and `mechlab record` with
-their runs.
+`mechlab train` comes here for systems whose catalog names this file as its SESSION, and `mechlab evaluate`,
+`score` and `record` with their runs.
 """
 
 import time
@@ -19,11 +19,13 @@ from mechlab.train.world import ALONE
 from reproductions.can_ids.detector_work import detector_work
 from reproductions.can_ids.fusion_work import fusion_work
 from reproductions.can_ids.models import WHAT
+from reproductions.can_ids.own_logs import score_logs as score
 from reproductions.can_ids.places import enter
+from reproductions.can_ids.reevaluation import reevaluate as evaluate
 from reproductions.can_ids.window_recording import record
 from reproductions.can_ids.work import Work
 
-__all__ = ["outline", "record", "train", "work_of"]
+__all__ = ["evaluate", "outline", "record", "score", "train", "work_of"]
 
 Report = Callable[[str], None]
 

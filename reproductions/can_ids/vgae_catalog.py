@@ -1,13 +1,15 @@
 """What the graph autoencoder of CAN windows offers, as torch-free lists."""
 
 from mechlab.systems import Entry, Preset
+from reproductions.can_ids.config import METRICS
 from reproductions.can_ids.config import VGAE_NEEDS as NEEDS
 
-__all__ = ["CONFIG", "NEEDS", "PARTS", "PRESETS", "SESSION", "SYSTEM"]
+__all__ = ["CONFIG", "LOSS_UNIT", "METRICS", "NEEDS", "PARTS", "PRESETS", "SESSION", "SYSTEM"]
 
 ROOM = "reproductions.can_ids"
 CONFIG = f"{ROOM}.config:VGAEConfig"
 SESSION = f"{ROOM}.session"  # graphs are trained on and evaluated otherwise than images
+LOSS_UNIT = "a node"
 PUBLIC = "KD-GAT, arXiv:2507.19686"
 LARGE = {"size": "teacher", "hidden": [480, 240, 48], "heads": 4, "embedding": 32, "dropout": 0.15}
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
 
 from mechlab.train.resolution import Plan
 from reproductions.can_ids.places import Place
@@ -19,5 +18,5 @@ class Work:
     place: Place
     what: dict[str, Any]  # kept in the run's folder: what the model was trained on
     build: Callable[[torch.device], Any]  # the untrained system, on a device: `mechlab.train.stage.Trainable`
-    judge: Callable[[nn.Module], dict[str, Any]]  # metrics of the trained system, and more for the summary
+    judge: Callable[..., dict[str, Any]]  # of (the trained system, a `Judging` or nothing): metrics and more
     told: dict[str, Any] = field(default_factory=dict)  # further words of the summary

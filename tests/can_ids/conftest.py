@@ -1,8 +1,15 @@
 """Logs of a made-up bus, and what writes them as files."""
 
+import json
+from typing import ClassVar
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from cli.main import mechlab as command_line
+from mechlab.errors import MechlabError
+from mechlab.runs.folder import RunFolder
 from reproductions.can_ids.graph_set import Source
 from reproductions.can_ids.log import Log
 from reproductions.can_ids.vocabulary import Vocabulary
@@ -132,3 +139,66 @@ def can_folder(tmp_path_factory):
 def writing_folder():
     """What writes that folder elsewhere."""
     return write_logs
+
+
+TINY = {
+    "vgae": ["hidden=[8,8,3]", "heads=2", "decoder_heads=2", "embedding=3"],
+    "gat": ["hidden=4", "heads=2", "embedding=3"],
+    "fusion": ["width=8", "size=teacher"],
+}
+COMMON = ["--epochs", "2", "--batch-size", "16", "--threads", "1", "--set", "false_positives=0.2"]
+
+
+class Bench:
+    """Trains tiny detectors from the command line, in a folder of runs."""
+
+    tiny: ClassVar = {name: [word for key in keys for word in ("--set", key)] for name, keys in TINY.items()}
+
+    def __init__(self, root, place):
+        self.root, self.place, self.out = root, place, place / "runs"
+
+    def at(self, root, place):
+        """The same elsewhere."""
+        return Bench(root, place)
+
+    def command(self, *words):
+        """What a command line printed; a user's mistake is raised."""
+        found = CliRunner().invoke(command_line, [str(word) for word in words])
+        if isinstance(found.exception, MechlabError):
+            raise found.exception
+        assert found.exit_code == 0, f"{found.output} {found.exception!r}"
+        return found
+
+    def words(self, system, *words):
+        return ["train", system, "--root", self.root, "--out", self.out, "--cache", self.place / "cache",
+                *COMMON, *self.tiny[system], *words]  # fmt: skip
+
+    def train(self, system, *words):
+        return json.loads(self.command(*self.words(system, "--json", *words)).stdout)
+
+    def run(self, summary):
+        return RunFolder.open(self.out / summary["run"])
+
+
+@pytest.fixture(scope="session")
+def bench(can_folder, tmp_path_factory):
+    """What trains detectors on the made-up logs."""
+    return Bench(can_folder, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="session")
+def vgae(bench):
+    """The summary of a tiny VGAE teacher."""
+    return bench.train("vgae", "--preset", "teacher")
+
+
+@pytest.fixture(scope="session")
+def gat(bench, vgae):
+    """The summary of a tiny GAT teacher in curriculum mode."""
+    return bench.train("gat", "--preset", "teacher")
+
+
+@pytest.fixture(scope="session")
+def fusion(bench, gat, vgae):
+    """The summary of a bandit that fuses the two."""
+    return bench.train("fusion", "--preset", "bandit")

@@ -10,64 +10,6 @@ from click.testing import CliRunner
 from cli.main import mechlab as command_line
 from mechlab import recording
 from mechlab.errors import MechlabError
-from mechlab.runs.folder import RunFolder
-
-TINY = {
-    "vgae": [
-        "--set",
-        "hidden=[8,8,3]",
-        "--set",
-        "heads=2",
-        "--set",
-        "decoder_heads=2",
-        "--set",
-        "embedding=3",
-    ],
-    "gat": ["--set", "hidden=4", "--set", "heads=2", "--set", "embedding=3"],
-    "fusion": ["--set", "width=8", "--set", "size=teacher"],
-}
-COMMON = ["--epochs", "2", "--batch-size", "16", "--threads", "1", "--set", "false_positives=0.2"]
-
-
-def run_command(*words):
-    found = CliRunner().invoke(command_line, [str(word) for word in words])
-    if isinstance(found.exception, MechlabError):
-        raise found.exception
-    assert found.exit_code == 0, found.output
-    return found
-
-
-class Bench:
-    """Trains in a folder of runs."""
-
-    def __init__(self, root, place):
-        self.root, self.place, self.out = root, place, place / "runs"
-
-    def words(self, system, *words):
-        return ["train", system, "--root", self.root, "--out", self.out, "--cache", self.place / "cache",
-                *COMMON, *TINY[system], *words]  # fmt: skip
-
-    def train(self, system, *words):
-        found = run_command(*self.words(system, "--json", *words))
-        return json.loads(found.stdout)
-
-    def run(self, summary):
-        return RunFolder.open(self.out / summary["run"])
-
-
-@pytest.fixture(scope="module")
-def bench(can_folder, tmp_path_factory):
-    return Bench(can_folder, tmp_path_factory.mktemp("bench"))
-
-
-@pytest.fixture(scope="module")
-def vgae(bench):
-    return bench.train("vgae", "--preset", "teacher")
-
-
-@pytest.fixture(scope="module")
-def gat(bench, vgae):
-    return bench.train("gat", "--preset", "teacher")
 
 
 def test_a_teacher_is_trained_judged_and_put_in_its_place(bench, vgae):
@@ -104,7 +46,7 @@ def test_a_vgae_student_logs_both_signals(bench, vgae):
 
 
 def test_scores_and_the_summary_hold_no_teacher(bench, vgae, tmp_path):
-    elsewhere = Bench(bench.root, tmp_path)
+    elsewhere = bench.at(bench.root, tmp_path)
     shutil.copytree(bench.out, elsewhere.out, symlinks=True)
     found = elsewhere.train("vgae", "--preset", "student", "--distill", "auto")
     shutil.rmtree(elsewhere.run(vgae).path)
@@ -119,7 +61,7 @@ def test_an_interrupted_training_ends_like_one_that_was_not(bench, gat, tmp_path
     from mechlab.train import tasks
     from reproductions.can_ids import detector_work
 
-    other = Bench(bench.root, tmp_path)
+    other = bench.at(bench.root, tmp_path)
     monkeypatch.setattr(tasks, "EVERY_SECONDS", 0.0)
     shutil.copytree(bench.out, other.out, symlinks=True)
     shutil.rmtree(other.run(gat).path)
@@ -170,7 +112,7 @@ def test_a_training_is_recorded_window_by_window(bench, gat):
 
 
 def test_the_former_mode_is_told_and_taken_for_the_switch(bench, gat):
-    found = run_command(
+    found = bench.command(
         *bench.words("gat", "--preset", "student", "--mode", "knowledge_distillation", "--dry-run")
     )
     assert "is deprecated" in found.output and "--distill auto" in found.output
@@ -201,7 +143,7 @@ def test_the_former_mode_is_told_and_taken_for_the_switch(bench, gat):
 def test_bad_input_is_one_sentence(bench, gat, system, words, told):
     assert gat["run"]
     with pytest.raises(MechlabError, match=told):
-        run_command(*bench.words(system, *words))
+        bench.command(*bench.words(system, *words))
 
 
 def test_a_teacher_of_another_kind_data_set_or_vocabulary_is_refused(bench, gat, vgae, write_logs, tmp_path):
@@ -214,25 +156,18 @@ def test_a_teacher_of_another_kind_data_set_or_vocabulary_is_refused(bench, gat,
     other = write_logs(tmp_path / "car", seconds=2.0)
     log = other / "train_01_attack_free" / "attack-free-kia.csv"
     log.write_text(log.read_text().replace(",100,", ",7FF,"))
-    changed = Bench(other, bench.place)
+    changed = bench.at(other, bench.place)
     with pytest.raises(MechlabError, match=r"teacher 'gat-.*' knows .* ids .* so an id means another thing"):
         changed.train("gat", "--mode", "normal", "--distill", gat["run"])
 
 
-def test_commands_for_images_refuse_a_detector(bench, vgae):
-    with pytest.raises(MechlabError, match="is of system vgae, whose inputs are no images"):
-        run_command("evaluate", vgae["run"], "--out", bench.out)
-    with pytest.raises(MechlabError, match="is judged on windows of messages, and a report shows images"):
-        run_command("report", bench.out / vgae["run"], "--out", bench.place / "report.html")
-
-
 def test_a_run_is_listed_and_shown(bench, vgae):
-    assert vgae["run"] in run_command("runs", "list", "--out", bench.out).output
-    assert "baseline auroc" in run_command("runs", "show", vgae["run"], "--out", bench.out).output
+    assert vgae["run"] in bench.command("runs", "list", "--out", bench.out).output
+    assert "baseline auroc" in bench.command("runs", "show", vgae["run"], "--out", bench.out).output
 
 
-def test_a_fusion_stands_beside_what_it_has_to_beat(bench, gat, vgae):
-    found = bench.train("fusion", "--preset", "bandit")
+def test_a_fusion_stands_beside_what_it_has_to_beat(bench, gat, vgae, fusion):
+    found = fusion
     assert (found["gat"], found["vgae"]) == (gat["run"], vgae["run"])
     assert found["place"] == "automotive/car/rl_fusion/fusion/teacher/no-kd/fusion"
     row = found["metrics"]["test_01_known_vehicle_known_attack"]
@@ -246,11 +181,11 @@ def test_a_fusion_stands_beside_what_it_has_to_beat(bench, gat, vgae):
 
 def test_the_memory_of_a_step_is_told_with_and_without_a_teacher(bench, gat):
     place = ["--root", bench.root, "--out", bench.out, "--cache", bench.place / "cache"]
-    words = ["can", "memory", "gat", *place, *TINY["gat"], "--json"]
-    taught = json.loads(run_command(*words, "--distill", gat["run"]).stdout)
-    alone = json.loads(run_command(*words).stdout)
+    words = ["can", "memory", "gat", *place, *bench.tiny["gat"], "--json"]
+    taught = json.loads(bench.command(*words, "--distill", gat["run"]).stdout)
+    alone = json.loads(bench.command(*words).stdout)
     assert taught["teacher_adds"] > 0 and alone["teacher_adds"] is None
     assert (taught["safety_factor"], alone["safety_factor"]) == (0.38, 0.5)
     assert 0 < taught["batch_size"] < alone["batch_size"]
     with pytest.raises(MechlabError, match="hold no window of this model"):
-        run_command(*words, "--gigabytes", "0.00001")
+        bench.command(*words, "--gigabytes", "0.00001")
