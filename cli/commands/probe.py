@@ -28,6 +28,7 @@ from cli.console import (
 @click.option(
     "--jobs", "processes", type=click.IntRange(1), default=2, show_default=True, help="Runs at a time."
 )
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of your data, for --train.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--studies", type=click.Path(path_type=Path), default=Path("studies"), show_default=True)
 @out_option
@@ -42,6 +43,7 @@ def command(
     seeds: int | None,
     sites: tuple[str, ...],
     processes: int,
+    root: Path | None,
     device: str,
     studies: Path,
     out: Path,
@@ -54,10 +56,11 @@ def command(
     \b
     Example:
         mechlab probe gaussianity --dry-run
+        mechlab probe distillation-signal --train --root logs/hcrl_sa
     """
     from mechlab.study import answer
 
-    place = answer.Place(out=out, cache=cache, studies=studies, processes=processes, device=device)
+    place = answer.Place(out=out, cache=cache, studies=studies, root=root, processes=processes, device=device)
     if dry_run:
         emit_json(answer.preview(name, seeds=seeds, place=place))
         return

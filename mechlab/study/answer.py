@@ -5,6 +5,7 @@ recordings that exist needs none. Source: design notes, "Study".
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +38,7 @@ class Place:
     out: Path = Path("runs")
     cache: Path = Path("cache")
     studies: Path = Path("studies")
+    root: Path | None = None  # of the data; what is in it counts, where it stands does not
     processes: int = 2
     device: str = "auto"
 
@@ -88,15 +90,16 @@ def commit_plan(study: Study, folder: Path) -> None:
 
 
 def jobs(study: Study, *, place: Place) -> list[Job]:
-    """Return one job for each arm and seed."""
+    """Return one job for each arm and seed; it waits for the runs of its seed that it takes of other arms."""
     record = [document_of(recorded) for recorded in study.record]
-    found = []
+    found: dict[tuple[str, int], Job] = {}
     for arm in study.arms:
         for seed in range(study.seeds):
             request = TrainRequest(
-                system=study.system,
+                system=arm.system or study.system,
                 preset=arm.preset,
                 data=study.data,
+                root=place.root,
                 tasks=study.tasks,
                 backbone=study.backbone,
                 seed=seed,
@@ -105,8 +108,10 @@ def jobs(study: Study, *, place: Place) -> list[Job]:
                 out=place.out,
                 cache=place.cache,
             )
-            found.append(Job(name=f"{arm.name}, seed {seed}", request=request.document(), record=record))
-    return found
+            after = {key: found[name, seed].hash for key, name in arm.runs.items()}
+            found[arm.name, seed] = Job(name=f"{arm.name}, seed {seed}", request=request.document(),
+                                        record=record, after=after)  # fmt: skip
+    return list(found.values())
 
 
 def refuse_no_ops(paths: Sequence[Path]) -> None:
@@ -130,12 +135,7 @@ def judged(
     sites: Mapping[str, str] | None = None,
 ) -> Result:
     """Measure recordings, judge the joint evidence, and leave evidence.json and result.json in `folder`."""
-    parts = []
-    for path in recordings:
-        report(f"  measuring {path.parent.parent.name}/{path.name}")
-        with reader.open(path) as recording:
-            parts.append(module.measure(recording, sites=sites) if sites else module.measure(recording))
-    evidence = Evidence.joined(parts)
+    evidence = measured(module, recordings, report=report, sites=sites)
     result: Result = module.judge(evidence)
     changed = tuple(
         f"{name}: planned {plan.thresholds.get(name)}, used {value}"
@@ -148,6 +148,28 @@ def judged(
     evidence.save(folder / "evidence.json")
     result.save(folder / "result.json")
     return result
+
+
+def measured(
+    module: ModuleType, recordings: Sequence[Path], *, report: Report, sites: Mapping[str, str] | None
+) -> Evidence:
+    """Return the joint evidence of recordings.
+
+    A probe whose replicate spans several of them, such as a teacher and its students, measures them together
+    (`measure_together`), any other one by one.
+    """
+    named = {"sites": sites} if sites else {}
+    together = getattr(module, "measure_together", None)
+    parts: list[Evidence] = []
+    with ExitStack() as opened:
+        for path in recordings if together is None else ():
+            report(f"  measuring {path.parent.parent.name}/{path.name}")
+            with reader.open(path) as recording:
+                parts.append(module.measure(recording, **named))
+        if together is not None:
+            report(f"  measuring {len(recordings)} recordings together")
+            parts.append(together([opened.enter_context(reader.open(path)) for path in recordings], **named))
+    return Evidence.joined(parts)
 
 
 def probe_inputs(
@@ -197,6 +219,11 @@ def asked(
         return answer(probe, seeds=seeds, place=place, report=report, sites=roles or None)
     if seeds is not None:
         raise MechlabError("--seeds was given without --train; it counts the runs that the plan trains.")
+    if place.root is not None:
+        raise MechlabError(
+            "--root was given without --train, and a run that exists knows the folder of its data; leave it "
+            "out."
+        )
     if not inputs:
         systems.probe(probe)
         raise MechlabError(f"probe '{probe}' was given no run or recording; name some, or add --train.")

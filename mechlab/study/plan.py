@@ -23,6 +23,13 @@ class Arm:
     name: str
     preset: str
     settings: dict[str, JsonValue] = field(default_factory=dict)
+    system: str | None = None  # None: that of the study
+    runs: dict[str, str] = field(default_factory=dict)  # keys whose value is the run of an earlier arm
+
+    def document(self) -> dict[str, Any]:
+        """Return the arm as JSON without what it does not say: plans from before those words keep hashes."""
+        later = ("system", "runs")
+        return {name: value for name, value in asdict(self).items() if name not in later or value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +62,19 @@ class Study:
     data: str = "embedded"
     backbone: str = "embedded"
 
+    def __post_init__(self) -> None:
+        """Refuse an arm that takes the run of one that does not stand before it; ValueError."""
+        earlier: set[str] = set()
+        for arm in self.arms:
+            if missing := sorted(set(arm.runs.values()) - earlier):
+                raise ValueError(f"arm '{arm.name}' takes the run of '{missing[0]}', which is no earlier arm")
+            earlier.add(arm.name)
+
     def document(self) -> dict[str, Any]:
         """Return the plan as JSON: what is written to plan.json before the first run."""
-        return dict(plain(asdict(self) | {"record": [document_of(recorded) for recorded in self.record]}))
+        record = [document_of(recorded) for recorded in self.record]
+        arms = [arm.document() for arm in self.arms]
+        return dict(plain(asdict(self) | {"arms": arms, "record": record}))
 
     @property
     def hash(self) -> str:

@@ -98,6 +98,7 @@ def test_each_test_window_is_a_row_of_every_layer_and_of_the_scores(vgae):
         judged = scores_of(vgae)
         layers = ("activation/level.0", "activation/level.1", "latent/latent")
         assert found.keys() == (*layers, "score/window")
+        assert {item.split for item in found.items} == {"test"}
         assert found["activation/level.0"].axes == ("item", "dim")
         assert found["activation/level.0"].shape == (len(judged["scores"]), 8)
         assert found["latent/latent"].shape == (len(judged["scores"]), 3)
@@ -153,7 +154,8 @@ def test_a_recording_repeats_bit_for_bit(vgae):
 
 def test_a_latent_that_is_drawn_in_evaluation_is_recorded_alike_too(made):
     run, taken = made("vgae", sampling="always"), []
-    for _ in range(2):
+    for number in range(2):
+        torch.rand(number)  # what was drawn before must not matter
         with record(run, "--site", "window", "--quantity", "score") as found:
             taken.append(found["score/window"].read())
             folder = found.path.parent

@@ -74,6 +74,7 @@ def make_result():
             "energy_rank": {"largest_share": 0.5, "least_n": 6.0},
             "coreset_coverage": {"ratio": 0.01, "largest_quotient": 0.8, "least_n": 6.0},
             "noise_influence": {"least_correlation": 0.3, "least_n": 6.0},
+            "distillation_signal": {"least_ratio": 1.25, "least_n": 6.0},
             "cross_task_cka": {"least_cka": 0.3, "largest_cka": 0.7, "least_n": 6.0},
         }
         result = Result(

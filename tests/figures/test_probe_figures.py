@@ -18,6 +18,7 @@ from mechlab.specs import Item
 NAMES = (
     "coreset_coverage",
     "cross_task_cka",
+    "distillation_signal",
     "energy_rank",
     "gaussianity",
     "gradient_concentration",
@@ -143,11 +144,32 @@ def judged(record, rng):
                                system="rd-noising"))  # fmt: skip
         return Evidence.joined(runs)
 
+    def distillation_signal():
+        arms = (("vgae", "teacher"), ("vgae", "without"), ("vgae", "both"), ("gat", "teacher"),
+                ("gat", "without"), ("gat", "soft labels"))  # fmt: skip
+        rows = []
+        for seed in range(2):
+            for system, arm in arms:
+                found = [("auroc", "known", 0.9), ("ap", "known", 0.9), ("log_odds", "known", 2.2)]
+                if arm != "teacher":
+                    found += [("cka", "latent/latent", 0.5), ("agreement", "known vehicles", 0.8)]
+                if system == "gat":
+                    found.append(("calibration_error", "known vehicles", 0.1))
+                nulls = [(f"{kind}_null", place, 0.0) for kind, place, _ in found[3:]]
+                rows += [(seed, system, arm, kind, place, value + 0.1 * rng.random())
+                         for kind, place, value in (*found, *nulls)]  # fmt: skip
+        names = systems.probe("distillation_signal").COLUMNS
+        columns = {name: tuple(row[at] for row in rows) for at, name in enumerate(names)}
+        return Evidence(
+            probe="distillation_signal", replication="seed", columns=columns, details={"runs": ()}
+        )
+
     def judge(name):
         made = {"gradient_concentration": lambda: gradient(name), "tail_training": tail_training,
                 "gaussianity": gaussianity, "energy_rank": energy_rank, "cross_task_cka": cross_task_cka,
                 "shortcut": shortcut, "coreset_coverage": coreset_coverage,
-                "noise_influence": noise_influence}[name]()  # fmt: skip
+                "noise_influence": noise_influence,
+                "distillation_signal": distillation_signal}[name]()  # fmt: skip
         return systems.probe(name).judge(made)
 
     return judge
@@ -302,3 +324,23 @@ def test_the_shape_of_the_noise_stands_beside_isotropic_noise_and_its_course_ove
     points = course.containers[0].lines[0]
     assert list(points.get_xdata()) == [1, 2]
     assert list(points.get_ydata()) == pytest.approx([0.125, 0.1])
+
+
+def test_arms_stand_side_by_side_and_what_is_not_judged_below_the_effect(judged):
+    result = judged("distillation_signal")
+    top, detection, likeness, judging = drawn(result).child_axes
+    names = [tick.get_text().replace("\n", " ") for tick in top.get_yticklabels()]
+    assert names[0] == "effect" and "gat: soft labels over without" in names
+    assert "vgae: both over without" not in names  # that is the effect
+    lines = {container.get_label(): container.lines[0] for container in detection.containers}
+    assert set(lines) == {"teacher", "without", "both", "soft labels"}
+    assert len({line.get_marker() for line in lines.values()}) == 4
+    wanted = [row["mean"] for row in result.tables["arms"]
+              if (row["arm"], row["quantity"]) == ("without", "auroc")]  # fmt: skip
+    assert list(lines["without"].get_ydata()) == wanted
+    nulls = next(line for line in likeness.lines if line.get_label() == "null")
+    assert len(nulls.get_ydata()) == 2 and max(nulls.get_ydata()) < 0.2
+    assert [panel.get_ylabel() for panel in judging.child_axes] == [
+        "agreement with the teacher",
+        "calibration error",
+    ]

@@ -35,8 +35,8 @@ def record(tmp_path):
     """Write a recording and open it: quantities are (key, values, axes, coordinates)."""
     with ExitStack() as stack:
 
-        def write(quantities, *, items=(), train=None, name="run"):
-            attributes = {"run_id": name, "spec": {}, "provenance": {}}
+        def write(quantities, *, items=(), train=None, name="run", facts=None):
+            attributes = {"run_id": name, "spec": {}, "provenance": {}} | (facts or {})
             attributes |= {"train": train} if train else {}
             folder = tmp_path / name
             with Writer.create(folder, attributes=attributes) as writer:
