@@ -82,12 +82,14 @@ def emit_json(value: object) -> None:
 
 
 def number(value: object) -> str:
-    """Return a value as a cell: three decimals for a fraction, n/a for nothing."""
+    """Return a value as a cell: three decimals, three digits where those would be zeros, n/a for nothing."""
     if value is None:
         return "n/a"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
+        if 0 < abs(value) < 0.0005:  # such as a learning rate, which is not 0.000
+            return f"{value:.3g}"
         return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
     return str(value)
 

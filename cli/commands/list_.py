@@ -40,5 +40,5 @@ def command(kind: str, parameters: bool, system: str, after: int, against: str, 
     if as_json:
         emit_json(found)
         return
-    columns = ("system", "name", "id", "summary") if kind in SYSTEMS else ("name", "id", "summary")
+    columns = ("system",) * (kind in SYSTEMS) + ("name", "id", "summary", "source")
     emit_table(columns, [[entry.get(column) or "" for column in columns] for entry in found])
