@@ -7,12 +7,14 @@ from figures.page.content import RunContent
 from mechlab.errors import MechlabError
 from mechlab.result import Result
 
+OF_TRAINING = {"log", "tasks", "loss_unit"}  # fields of a run that any training has, also one without images
+
 
 def drawable(
     name: str, inputs: Sequence[str], *, out: Path, studies: Path, report: Callable[[str], None]
 ) -> Result | RunContent:
     """Return what figure `name` draws of its inputs."""
-    from figures.page.reading import run_content
+    from figures.page.reading import detector_content, is_of_windows, run_content
     from figures.render import figure
     from mechlab.runs.folder import RunFolder
     from mechlab.study.answer import Place, named, probe_inputs
@@ -31,5 +33,8 @@ def drawable(
     if takes_run:
         if len(paths) > 1:
             raise MechlabError(f"figure '{name}' draws one run, and {len(paths)} were given; name one.")
-        return run_content(RunFolder.open(paths[0]))
+        run = RunFolder.open(paths[0])
+        if set(figure(name).DRAWS) <= OF_TRAINING and is_of_windows(run):
+            return detector_content(run).as_run
+        return run_content(run)
     return probe_inputs(name, paths, place=Place(out=out, studies=studies), report=report)

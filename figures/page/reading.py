@@ -22,7 +22,8 @@ def run_content(run: RunFolder) -> RunContent:
     summary, document = run.summary(), run.document()
     if is_of_windows(run):
         raise MechlabError(
-            f"run '{run.path}' is judged on windows of messages: no image to draw; see 'mechlab report'."
+            f"run '{run.path}' is judged on windows of messages: no image to draw; see 'mechlab report', or "
+            "draw 'training'."
         )
     evaluation = last_evaluation(run)
     classes: dict[str, dict[str, Any]] = summary["metrics"]

@@ -168,8 +168,8 @@ def plan_of(run: RunFolder) -> Plan:
     request, spec = replace(run.request(), out=run.path.parent), run.spec()
     if hasattr(systems.catalog(spec.system), "SESSION"):
         raise MechlabError(
-            f"run '{run.path}' is of system {spec.system}, whose inputs are no images; its training records "
-            "(--site, --quantity) and evaluates it, and its metrics are in 'mechlab runs show'."
+            f"run '{run.path}' is of system {spec.system}, whose inputs are no images, and this command "
+            "is about images; see 'mechlab evaluate', 'score', 'record', 'compare' and 'report'."
         )
     preset = systems.preset(request.system, request.preset)
     kind = systems.load(systems.catalog(request.system).CONFIG)

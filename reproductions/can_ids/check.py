@@ -17,8 +17,11 @@ def check(paths: Sequence[Path], *, exclude: Sequence[str] = EXCLUDED) -> dict[s
     8 bytes), `attacks` (messages labelled as attacks, None without labels) and `problem`, a sentence or None.
 
     Raises:
-        MechlabError: no path, a folder among several paths, or a folder without a training log.
+        MechlabError: no path, one that does not exist, a folder among several paths, or a folder without a
+            training log.
     """
+    if missing := [path for path in paths if not path.exists()]:
+        raise MechlabError(f"'{missing[0]}' does not exist; give one folder of logs, or log files.")
     if len(paths) == 1 and not paths[0].is_file():
         folder = open(paths[0], exclude=exclude)
         files, left_out = folder.files, folder.left_out

@@ -52,6 +52,15 @@ def test_labels_that_mean_nothing_have_an_auroc_of_chance(graphs, bus):
     assert abs(np.mean(aurocs) - 0.5) < 0.06
 
 
+def test_a_window_at_the_threshold_is_not_called(graphs, bus):
+    windows = graphs(bus(seconds=5.0, attack="dos"))
+    at, above = (np.full(len(windows), score) for score in (0.5, np.nextafter(0.5, 1)))
+    called = [
+        judged(Scored(graphs=windows, scores=scores, threshold=0.5))[""]["recall"] for scores in (at, above)
+    ]
+    assert called == [0.0, 1.0]
+
+
 def test_the_numbers_of_a_window_by_hand(graphs, bus):
     log = bus(seconds=5.0)
     one = graphs(log, attack="none")

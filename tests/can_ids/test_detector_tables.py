@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from mechlab.errors import MechlabError
 from mechlab.stats.intervals import mean_interval
 
 KNOWN = "test_01_known_vehicle_known_attack"
@@ -140,3 +141,12 @@ def test_a_report_has_the_mean_of_seeds_with_its_interval(page, students):
 
 def test_a_report_shows_the_training_in_its_own_unit(page):
     assert "in a node." in page and "in nats a window." in page and "nats a patch" not in page
+
+
+def test_the_training_can_be_drawn_and_what_shows_images_is_refused(own, vgae, tmp_path):
+    own.command("figure", "training", vgae["run"], "--runs", own.out, "--out", tmp_path / "loss.svg")
+    assert "a node" in (tmp_path / "loss.svg").read_text()
+    with pytest.raises(MechlabError, match="judged on windows of messages: no image to draw"):
+        own.command("figure", "score-histograms", vgae["run"], "--runs", own.out, "--out", tmp_path / "x.svg")
+    with pytest.raises(MechlabError, match="whose inputs are no images, and this command is about images"):
+        own.command("pixels", own.out / vgae["run"])

@@ -1,7 +1,13 @@
 """The memory of a step: what a teacher and more windows add, and the table of safety factors."""
 
-import pytest
+from types import SimpleNamespace
 
+import pytest
+import torch
+
+from mechlab.errors import MechlabError
+from mechlab.runs.request import TrainRequest
+from reproductions.can_ids import memory
 from reproductions.can_ids.config import GATConfig
 from reproductions.can_ids.memory import peak_bytes, safety_factor
 from reproductions.can_ids.models import build
@@ -45,3 +51,46 @@ def test_a_teacher_adds_to_a_step_and_checkpointing_takes_from_it(windows):
 def test_factors_are_those_of_the_notes(dataset, plain, taught):
     assert safety_factor(dataset, is_distilled=False) == plain
     assert safety_factor(dataset, is_distilled=True) == taught
+
+
+def asked(monkeypatch, *, windows=40, teacher="gat"):
+    """A forecast of a model that takes 1 MB and 2 MB a window, or 3 MB with its teacher."""
+    made = SimpleNamespace(
+        plan=SimpleNamespace(inputs=SimpleNamespace(fitting=lambda task: range(windows))),
+        place=SimpleNamespace(dataset="hcrl_sa"), teacher=teacher,
+    )  # fmt: skip
+    monkeypatch.setattr(memory, "resolve", lambda request: made)
+    monkeypatch.setattr(memory, "_detector", lambda made, *, is_taught=True: is_taught and bool(made.teacher))
+    monkeypatch.setattr(memory, "peak_bytes", lambda taught, count: 1_000_000 * (1 + count * (2 + taught)))
+
+
+def test_the_windows_that_fit_are_the_room_that_is_left_over_the_bytes_of_one(monkeypatch):
+    asked(monkeypatch)
+    found = memory.forecast(TrainRequest(system="gat"), gigabytes=1.0)
+    assert (found["fixed_bytes"], found["bytes_a_window"]) == (1_000_000, 3_000_000)
+    assert found["batch_size"] == (410 - 1) // 3  # a factor of 0.41, less what is fixed
+    assert found["teacher_adds"] == pytest.approx((1 + 32 * 3) / (1 + 32 * 2) - 1)
+    asked(monkeypatch, teacher=None)
+    alone = memory.forecast(TrainRequest(system="gat"), gigabytes=1.0)
+    assert (alone["batch_size"], alone["teacher_adds"]) == ((550 - 1) // 2, None)
+
+
+def test_too_few_windows_and_too_little_room_are_one_sentence(monkeypatch):
+    asked(monkeypatch, windows=31)
+    with pytest.raises(MechlabError, match="memory is counted on 32 windows, and there are 31; add logs"):
+        memory.forecast(TrainRequest(system="gat"), gigabytes=1.0)
+    asked(monkeypatch)
+    with pytest.raises(MechlabError, match=r"0\.009 GB times the safety factor 0\.41 hold no window"):
+        memory.forecast(TrainRequest(system="gat"), gigabytes=0.009)
+    assert memory.forecast(TrainRequest(system="gat"), gigabytes=0.0098)["batch_size"] == 1
+
+
+def test_what_the_optimiser_keeps_counts(windows, monkeypatch):
+    sizes = {}
+    for more in (False, True):  # AMSGrad keeps one number a parameter more
+        monkeypatch.setattr(memory.scopes, "optimizer", lambda detector, stage, more=more: torch.optim.AdamW(
+            detector.model.parameters(), amsgrad=more))  # fmt: skip
+        sizes[more] = step(windows)
+    model = build(GATConfig(**WORDS), ids=windows.vocabulary.size, seed=0)
+    held = sum(value.nbytes for value in model.parameters())
+    assert sizes[True] - sizes[False] == pytest.approx(held, rel=0.05)
