@@ -223,8 +223,10 @@ def alteration_of(plan: Plan, system: Trainable, asked: Asked, *, stage: int) ->
 
 def restore(plan: Plan, *, checkpoint: int, device: torch.device) -> Trainable:
     """Return the system as it was after a task."""
+    if not plan.run.checkpoints():
+        raise MechlabError(f"run '{plan.run.path}' has no finished task yet; train it first.")
     if checkpoint not in plan.run.checkpoints():
-        have = ", ".join(map(str, plan.run.checkpoints())) or "none"
+        have = ", ".join(map(str, plan.run.checkpoints()))
         raise MechlabError(
             f"run '{plan.run.path}' has no checkpoint after task {checkpoint}; it has: {have}."
         )

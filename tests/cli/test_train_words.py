@@ -1,6 +1,7 @@
 """Words of `mechlab train` beside a preset: what a run would be, keys of a task, a base from another run."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +108,18 @@ def test_words_that_cannot_be_are_one_sentence_and_leave_nothing(
     assert (status, out) == (1, ""), err
     assert sentence in err and "Traceback" not in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_task_of_a_single_step_says_what_to_do_and_is_no_run_to_score(mechlab, words, small_request):
+    one_step = [
+        16 if word == 6 and words[at - 1] == "--batch-size" else word for at, word in enumerate(words)
+    ]
+    status, out, err = mechlab(*one_step, "--set", "subnet=context")
+    assert (status, out) == (1, "")
+    assert "level' is trainable (scope first-task) but never moved" in err and "give more epochs" in err
+    run = next(Path("runs").glob("moleflow-*"))
+    folder = small_request.root / "nut" / "test" / "spot"
+    for asked in (["score", run, folder, "--out", "scored"], ["evaluate", run]):
+        status, out, err = mechlab(*asked)
+        assert (status, out) == (1, "")
+        assert "train it first" in err
