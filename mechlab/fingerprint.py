@@ -53,7 +53,7 @@ class StageFingerprint:
             more = f" (and {len(wrong) - 3} more)" if len(wrong) > 3 else ""
             raise MechlabError(
                 f"stage {self.task} is not what it declares: {'; '.join(wrong[:3])}{more}. "
-                "Check the parts of the preset: a part that gets no gradient (in a task of a step or two also "
+                "Check the parts of the preset: a part that gets no gradient (after a step or two also "
                 "what stands behind a part that starts at zero: give more epochs), or a freeze that does not "
                 "hold."
             )
