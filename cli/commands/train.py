@@ -130,9 +130,14 @@ def _emit(summary: dict[str, Any]) -> None:
     emit_metrics(summary["metrics"], summary["mean"])
     identical = {None: "n/a (one task)", True: "yes", False: "no"}[summary["scores_identical"]]
     click.echo(f"earlier tasks' scores given their id bit-identical: {identical}")
-    click.echo(
-        f"forgetting: {summary['forgetting'] if summary['forgetting'] is not None else 'n/a (one task)'}"
-    )
+    click.echo(f"forgetting: {_forgetting(summary)}")
     if "allowed" in summary:
         click.echo(f"let pass by --allow: {', '.join(summary['allowed'])}")
     click.echo(f"run: {summary['path']} ({summary['seconds']} s)")
+
+
+def _forgetting(summary: dict[str, Any]) -> str:
+    if summary["forgetting"] is not None:
+        return str(summary["forgetting"])
+    is_one = summary["scores_identical"] is None
+    return f"n/a ({'one task' if is_one else 'no earlier task has an image AUROC'})"

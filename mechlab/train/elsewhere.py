@@ -85,7 +85,7 @@ def evaluate_elsewhere(
     if routing.is_oracle:
         raise MechlabError(
             f"router oracle takes an image's own task, and no task of '{run.name}' owns images of "
-            f"{elsewhere.data}; give another one, e.g. --router mahalanobis."
+            f"{elsewhere.data}; give another one, e.g. --router euclidean."
         )
     dataset = systems.dataset(elsewhere.data, elsewhere.root)
     names = [name for task in task_stream(elsewhere.classes, dataset) for name in task]

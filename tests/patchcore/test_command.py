@@ -81,6 +81,19 @@ def test_test_images_of_one_label_have_no_image_metrics_and_that_is_said(bank_re
     assert any("bolt: test images of one label alone, so image metrics are absent" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    ("tasks", "why"), [("bolt,nut", "no earlier task has an image AUROC"), ("nut", "one task")]
+)
+def test_forgetting_that_cannot_be_measured_says_why(tasks, why, bank_request, pictures, tmp_path):
+    root = shutil.copytree(pictures, tmp_path / "data")
+    shutil.rmtree(root / "bolt" / "test" / "good")
+    place = ["--out", tmp_path / "runs", "--cache", bank_request.cache]
+    words = ["train", "patchcore", "--data", "folder", "--root", root, "--tasks", tasks, *place, "--quiet",
+             "--image-size", "64", "--dim", "16", "--set", "ratio=0.1"]  # fmt: skip
+    found = CliRunner().invoke(mechlab, [*map(str, words)], catch_exceptions=False)
+    assert f"forgetting: n/a ({why})" in found.output
+
+
 def test_two_seeds_are_two_trajectories(bank_request, bank_summary, tmp_path):
     other = train(replace(bank_request, seed=1, tasks="bolt", out=tmp_path / "runs"))
     first = train(replace(bank_request, tasks="bolt", out=tmp_path / "runs"))

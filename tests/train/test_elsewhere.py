@@ -55,7 +55,8 @@ def test_a_wrong_name_is_one_sentence(words, sentence, small_run):
 
 def test_the_oracle_has_no_task_for_images_from_elsewhere(small_run):
     place = Elsewhere(data="embedded", root=None, classes="gear")
-    with pytest.raises(MechlabError, match=r"no task of .* owns images of embedded; give another one"):
+    sentence = r"no task of .* owns images of embedded; give another one, e.g. --router euclidean"
+    with pytest.raises(MechlabError, match=sentence):
         evaluate_as_asked([small_run], settings={"router": "oracle"}, elsewhere=place)
 
 
