@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +69,6 @@ def rate_above(scores: Float[np.ndarray, " n"], threshold: int | float, *, level
     if not 0 < level < 1:
         raise ValueError(f"level {level} is not in (0, 1)")
     n, above, tail = scores.size, int(np.count_nonzero(scores > threshold)), (1 - level) / 2
-    low = float(beta.ppf(tail, above, n - above + 1)) if above else 0.0
-    high = float(beta.ppf(1 - tail, above + 1, n - above)) if above < n else 1.0
+    low = float(betaincinv(above, n - above + 1, tail)) if above else 0.0
+    high = float(betaincinv(above + 1, n - above, 1 - tail)) if above < n else 1.0
     return Rate(rate=above / n, low=low, high=high, n=n)

@@ -7,10 +7,10 @@ told by a gate that always says that group. Source: notes 004 L7003 (gating forg
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 RIDGE = 1e-3  # times half the squared weights, beside a mean over vectors
@@ -69,5 +69,7 @@ def _learned(
         slope = (np.exp(told) - wanted).T @ design / len(rows) + ridge
         return float(value), slope.ravel()
 
+    # Looked up when a gate is learned: every training imports this module, and few learn a gate.
+    minimize = import_module("scipy.optimize").minimize
     found = minimize(value_and_slope, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": 300})
     return np.asarray(found.x).reshape(start.shape)

@@ -19,6 +19,8 @@ from mechlab.runs.request import TrainRequest
 from mechlab.runs.stream import tasks_of
 from mechlab.specs import FeatureSpec, Item, Split
 from mechlab.systems import Dataset
+from mechlab.train.heap import give_back
+from mechlab.train.rows import FeatureRows, StoredRows
 
 
 @runtime_checkable
@@ -121,6 +123,7 @@ class Inputs:
             compute = import_module("reproductions.backbones.cache").features
             items, extractor = self.items(class_name, split), self.extractor_at(key[2])
             self.loaded[key] = compute(self.dataset, items, extractor, root=self.cache / "features")
+            give_back()  # what making them took
         return self.loaded[key]
 
     def compute(self) -> None:
@@ -140,6 +143,16 @@ class Inputs:
             parts.append(np.asarray(features.values[kept_and_held(features.items, fraction=self.holdout)[0]]))
             self.let_go(name)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def rows(self, task: int) -> FeatureRows:
+        """Return `fitting` as it lies in the cache: read a batch at a time."""
+        parts = []
+        for name in self.tasks[task]:
+            features = self.features(name, "train")
+            assert isinstance(features.values, np.memmap), "the cache gives mapped arrays"
+            parts.append((features.values, kept_and_held(features.items, fraction=self.holdout)[0]))
+            self.let_go(name)
+        return StoredRows(parts)
 
     def fitting_items(self, task: int) -> tuple[Item, ...]:
         """Return the images behind `fitting`, in the same order."""
@@ -162,6 +175,7 @@ class Inputs:
         """Close the mapped features of a class, whose pages count as this process's; they open again."""
         for key in [key for key in self.loaded if key[0] == class_name]:
             del self.loaded[key]
+        give_back()
 
     def statistics(self, class_name: str, split: Split = "test") -> dict[str, Float[np.ndarray, " item"]]:
         """Return statistics of the raw images: grey mean, deviation, distance to the mean training image.

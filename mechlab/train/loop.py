@@ -18,6 +18,7 @@ from torch import nn
 from mechlab.errors import MechlabError
 from mechlab.train.drawn import DrawnBatches
 from mechlab.train.phases import batches, held, settle, turn
+from mechlab.train.rows import FeatureRows
 from mechlab.train.stage import Loss, Moment, Stage, Timed, Trainable, Viewing, modules_of
 from mechlab.train.view import View
 from mechlab.train.world import ALONE, World, batch_loss, share, sum_gradients
@@ -67,7 +68,7 @@ class Progress:
 
 def run_task(
     system: Trainable,
-    features: Float[np.ndarray, "item row column dim"],
+    features: FeatureRows,
     *,
     task: int,
     seed: int,
@@ -118,7 +119,7 @@ def run_task(
 
 
 def _batch(
-    features: Float[np.ndarray, "item row column dim"],
+    features: FeatureRows,
     items: Int[np.ndarray, " own"],
     drawn: DrawnBatches | None,
     *,

@@ -20,6 +20,7 @@ from mechlab.runs.folder import RunFolder
 from mechlab.train import checkpoint, determinism, scopes
 from mechlab.train.checkpoint import Position
 from mechlab.train.drawn import DrawnBatches
+from mechlab.train.heap import give_back
 from mechlab.train.inputs import Inputs
 from mechlab.train.journal import EpochLog, Log, told
 from mechlab.train.loop import Observer, Progress, run_task
@@ -66,8 +67,7 @@ class TaskTraining:
         module = modules_of(self.system)
         self.system.add_task(task)
         module.to(self.device)
-        features = self.inputs.fitting(task)
-        self.system.prepare(task, features)
+        self.system.prepare(task, self.inputs.fitting(task))
         stage = scopes.frozen(self.system.stage(task), self.freeze)
         if stage.drawn_by is not None:
             determinism.begin_task(seed=self.seed, task=stage.drawn_by)
@@ -76,8 +76,9 @@ class TaskTraining:
         before = self._before(task)
         start = self._start(task, optimizer)
         self._open_logs()
-        end = self._loop(task, features, stage, optimizer, start)
-        self._finish(task, stage, before=before, end=end, features=features)
+        give_back()  # what preparing took
+        end = self._loop(task, stage, optimizer, start)
+        self._finish(task, stage, before=before, end=end)
 
     def _before(self, task: int) -> dict[str, str]:
         if not self.is_first:
@@ -126,20 +127,18 @@ class TaskTraining:
     def _loop(
         self,
         task: int,
-        features: Float[np.ndarray, "item row column dim"],
         stage: Stage,
         optimizer: torch.optim.Optimizer,
         start: Progress,
     ) -> Progress:
-        saved = time.monotonic()
+        saved, features = time.monotonic(), self.inputs.rows(task)
+        first = np.arange(min(stage.batch_size, len(features)))
         logs: list[Observer] = [log for log in (self.log, self.epochs) if log is not None]
 
         def after_epoch(progress: Progress) -> None:
             nonlocal saved
             if self.epochs is not None:
-                row = self.epochs.end_epoch(
-                    task, progress, self._readings(features[: stage.batch_size], task)
-                )
+                row = self.epochs.end_epoch(task, progress, self._readings(features[first], task))
                 self.report(told(row, epochs=stage.epochs, unit=stage.unit))
             is_due = progress.epoch < stage.epochs and time.monotonic() - saved > EVERY_SECONDS
             if first_says(self.world, is_due):
@@ -148,8 +147,8 @@ class TaskTraining:
 
         drawn = None
         if not stage.drawing.is_idle:
-            drawn = DrawnBatches(self.inputs, features, task=task, seed=self.seed, drawing=stage.drawing,
-                                 number=stage.drawn_by)  # fmt: skip
+            drawn = DrawnBatches(self.inputs, self.inputs.fitting(task), task=task, seed=self.seed,
+                                 drawing=stage.drawing, number=stage.drawn_by)  # fmt: skip
         return run_task(
             self.system,
             features,
@@ -168,7 +167,7 @@ class TaskTraining:
     def _readings(self, features: Float[np.ndarray, "item row column dim"], task: int) -> dict[str, float]:
         if not isinstance(self.system, Readable):
             return {}
-        return self.system.readings(torch.from_numpy(np.array(features)).to(self.device), task=task)
+        return self.system.readings(torch.from_numpy(features).to(self.device), task=task)
 
     def _save(self, path: Path, position: Position, optimizer: torch.optim.Optimizer | None) -> None:
         if self.log is not None and self.epochs is not None:
@@ -189,12 +188,11 @@ class TaskTraining:
         *,
         before: dict[str, str],
         end: Progress,
-        features: Float[np.ndarray, "item row column dim"],
     ) -> None:
         refuse_disagreement(self.world, modules_of(self.system))
         if self.is_first:
             self._keep_fingerprint(task, stage, before=before, end=end)
-        self.system.finish_task(task, features)
+        self.system.finish_task(task, self.inputs.fitting(task))
         if task in self.inputs.sizes:
             assert isinstance(self.system, Sized), "the catalog says that its tasks may have sizes"
             self.system.route_by(task, self.inputs.compared.fitting(task))

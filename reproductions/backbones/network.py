@@ -102,6 +102,12 @@ class Network:
         }
         return frozenset(used | buffers)
 
+    def shed(self, needed: frozenset[str]) -> None:
+        """Let go of the parameters that no level asked for depends on; a pass that reaches one fails."""
+        for name, parameter in self.module.named_parameters():
+            if name not in needed:
+                parameter.data = parameter.data.new_empty(0)
+
     def translated(self, tensors: Mapping[str, Tensor], *, source: str) -> Mapping[str, Tensor]:
         """Apply timm's own translation of weight files, where there is one: it resizes position tables."""
         translate = getattr(sys.modules[type(self.module).__module__], "checkpoint_filter_fn", None)

@@ -125,6 +125,7 @@ def build(
     else:
         file = source or hub.fetched(backbone, network.config.get("hf_hub_id"))
         weights_id = _loaded(network, file, needed=needed)
+    network.shed(needed)
     origin = Origin(
         backbone=backbone,
         weights_id=weights_id,

@@ -53,7 +53,7 @@ class Permute(torch.autograd.Function):
 
 def log_scale(raw: Float[Tensor, "*patch active"], *, clamp: float) -> Float[Tensor, "*patch active"]:
     """Return log s = clamp · tanh(0.1 · raw), in (-clamp, clamp)."""
-    return clamp * torch.tanh(DAMPING * raw)
+    return clamp * (DAMPING * raw).tanh_()
 
 
 def affine(
@@ -130,7 +130,10 @@ class CouplingBlock(nn.Module):
         passive, active = x[..., : self.split], x[..., self.split :]
         raw, shift = self.subnet(x if self.not_a_density else passive, place, task=task)
         logarithm = log_scale(raw, clamp=self.clamp)
-        y = torch.cat([passive, affine(active, logarithm, DAMPING * shift)], dim=-1)
+        moved = (DAMPING * shift).addcmul_(
+            active, torch.exp(logarithm)
+        )  # `affine`, in the place of the shift
+        y = torch.cat([passive, moved], dim=-1)
         log_det = logarithm.sum(dim=-1)
         if self.raw_scale is not None:
             scale = softplus_scale(self.raw_scale)

@@ -55,7 +55,7 @@ class DIABlock(nn.Module):
     def _log_scale(
         self, passive: Float[Tensor, "batch row column passive"]
     ) -> Float[Tensor, "batch row column active"]:
-        return self.clamp * torch.tanh(self.log_scale(passive) / self.clamp)
+        return self.clamp * (self.log_scale(passive) / self.clamp).tanh_()
 
     def _parts(self, x: Float[Tensor, "batch row column dim"]) -> tuple[Tensor, Tensor]:
         first, second = x[..., : self.split], x[..., self.split :]

@@ -135,7 +135,7 @@ def applied(linear: Branched, x: Seen, place: Place | None = None, *, task: int)
     if is_low_rank(linear, task=task):
         return _low_rank(linear, x if place is None else torch.cat([x, place], dim=-1), weight, task) + bias
     if place is None:
-        return functional.linear(x, weight, bias)
+        return _product(Product(weight, bias), x)
     return _placed(Product(weight, bias), x, place)
 
 
@@ -155,9 +155,16 @@ def applied_around(
         return _low_rank(linear, torch.cat([*given, context + offset], dim=-1), weight, task) + bias
     split = sum(part.shape[-1] for part in given)
     own = Product(weight[:, :split], bias + weight[:, split:] @ offset)
-    hidden = functional.linear(passive, *own) if place is None else _placed(own, passive, place)
-    rows = torch.addmm(hidden.flatten(0, 2), context.reshape(-1, context.shape[-1]), weight[:, split:].T)
+    hidden = _product(own, passive) if place is None else _placed(own, passive, place)
+    # In place, here and below: glibc before 2.38 finds no use for the room of what was made and let go.
+    rows = hidden.flatten(0, 2).addmm_(context.reshape(-1, context.shape[-1]), weight[:, split:].T)
     return rows.view_as(hidden)
+
+
+def _product(product: Product, x: Seen) -> Out:
+    """Return x · weight' + bias in one product: of channels that are a part, `linear` makes two tensors."""
+    rows = torch.addmm(product.bias, x.flatten(0, 2), product.weight.T)
+    return rows.view(*x.shape[:-1], -1)
 
 
 def _placed(product: Product, passive: Seen, place: Place) -> Out:
@@ -166,7 +173,7 @@ def _placed(product: Product, passive: Seen, place: Place) -> Out:
         return functional.linear(torch.cat([passive, place], dim=-1), weight, bias)
     split = passive.shape[-1]
     shared = functional.linear(place[:1], weight[:, split:], bias)  # 1 row column fan_out
-    return functional.linear(passive, weight[:, :split]) + shared
+    return functional.linear(passive, weight[:, :split]).add_(shared)
 
 
 def _low_rank(linear: Branched, x: Seen, weight: Float[Tensor, "fan_out seen"], task: int) -> Out:
