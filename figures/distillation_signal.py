@@ -112,6 +112,6 @@ def _by_arm(ax: Axes, rows: Table, *, keys: tuple[str, str], names: Sequence[str
 
 
 def _ticks(ax: Axes, names: Sequence[str]) -> None:
-    shown = [label(name.replace("_", " "), limit=30) for name in names]
+    shown = [label(name.replace("_", " "), limit=36) for name in names]
     ax.set_xticks(range(len(shown)), shown, rotation=20, ha="right", rotation_mode="anchor", fontsize=7)
     ax.set_xlim(-0.6, len(names) - 0.4)

@@ -3,8 +3,8 @@
 VGAE students without a teacher, told its latent, its reconstruction, or both, over seeds. The effect is the
 gain of both over none in the log odds that an attack's window scores above a normal one (AUROC), on vehicles
 that training knows. Null: 0, with the differences of two students without a teacher. Beside it each signal
-alone, a GAT with and without soft labels, debiased CKA of teacher and student by layer (null: windows
-permuted within their log), agreement with the teacher (null: chance) and calibration (null: labels drawn by
+alone, a GAT with and without soft labels, debiased CKA of teacher and student by layer within logs (null:
+permuted windows), agreement with the teacher (null: chance) and calibration (null: labels drawn by
 the probabilities). Unit: the seed. Source: notes 003.
 """
 
@@ -25,7 +25,6 @@ from mechlab.recording import Recording
 from mechlab.result import Evidence, Null, Result, Table
 from mechlab.specs import PlanEntry
 from mechlab.stats.blocks import block_interval, blocks_of_time
-from mechlab.stats.permutation import shuffled_within
 from mechlab.stats.rank_correlation import rank_correlation
 from mechlab.stats.similarity import CKA
 from mechlab.study.decision import decide, describe
@@ -51,7 +50,7 @@ VGAE: dict[str, Any] = {"split": "time", "epochs": 5}
 GAT: dict[str, Any] = {"split": "time", "epochs": 2}
 GAINS = {"vgae": (("both", WITHOUT), ("latent", WITHOUT), ("reconstruction", WITHOUT), ("both", "latent"),
                   ("both", "reconstruction")), "gat": (("soft labels", WITHOUT),)}  # fmt: skip
-_SHIFTS, _CHUNK, _BLOCK = 5, 4096, 5.0  # permutations; windows; seconds, as the detectors' metrics have it
+_SHIFTS, _CHUNK, _LEAST, _BLOCK = 5, 4096, 4, 5.0  # permutations; windows (two); seconds, as `judging` has it
 
 
 def plan() -> Study:
@@ -154,22 +153,25 @@ def _calibrations(seen: Seen) -> Iterator[tuple[str, str, float]]:
     yield "calibration_error_null", KNOWN, chance_error(probabilities, seed=seen.run.seed)
 
 
-def _normals(seen: Seen) -> tuple[Int[np.ndarray, " kept"], Int[np.ndarray, " kept"]]:
-    """Return the normal windows of known vehicles: their places, and the number of the log of each."""
-    places = np.flatnonzero(seen.windows.known & ~seen.windows.labels)
-    return places, seen.windows.logs[places]
+def _normals(seen: Seen) -> list[Int[np.ndarray, " kept"]]:
+    """Return the places of the normal windows of each log of a known vehicle that has some."""
+    kept = seen.windows.known & ~seen.windows.labels
+    found = [np.flatnonzero(kept & (seen.windows.logs == log)) for log in np.unique(seen.windows.logs)]
+    return [places for places in found if len(places) >= _LEAST]
 
 
 def _similarities(teacher: Seen, student: Seen) -> Iterator[tuple[str, str, float]]:
-    """Yield CKA of the layers of one name on normal windows, and its mean over permutations within logs."""
-    straight, logs = _normals(teacher)
-    partners = [straight[shuffled_within(logs, seed=shift)] for shift in range(_SHIFTS)]
+    """Yield CKA of the layers of one name within logs, mean over logs, and that of permuted windows."""
+    logs = _normals(teacher)
+    mixed = [(own, np.random.default_rng(shift).permutation(own)) for own in logs for shift in range(_SHIFTS)]
     for key in [key for key in teacher.layers if key in student.layers]:
         try:
-            cka, *null = (_similarity(teacher, student, key, straight, one) for one in (straight, *partners))
-        except ValueError:  # too few windows, or a layer without spread: it is undefined
+            cka = [_similarity(teacher, student, key, own, own) for own in logs]
+            null = [_similarity(teacher, student, key, *pair) for pair in mixed]
+        except ValueError:  # a layer without spread: it is undefined
             continue
-        yield from (("cka", key, cka), ("cka_null", key, float(np.mean(null))))
+        if cka:
+            yield from (("cka", key, float(np.mean(cka))), ("cka_null", key, float(np.mean(null))))
 
 
 def _similarity(
@@ -187,16 +189,14 @@ def _similarity(
 def _agreements(teacher: Seen, student: Seen) -> Iterator[tuple[str, str, float]]:
     """Yield how far a student judges like its teacher: a VGAE by ranks of normals, a GAT by its decisions."""
     known = teacher.windows.known
-    if not known.any():
-        return
-    if student.run.system == "gat":
+    if student.run.system == "gat" and known.any():
         found = agreement(teacher.scores[known] > 0, student.scores[known] > 0)
         yield from (("agreement", KNOWN, found.share), ("agreement_null", KNOWN, found.chance))
         return
-    straight, logs = _normals(teacher)
-    mixed = straight[shuffled_within(logs, seed=student.run.seed)]
-    for name, places in (("agreement", straight), ("agreement_null", mixed)):
-        yield name, KNOWN, float(rank_correlation(teacher.scores[straight], student.scores[places]))
+    mixed = [(own, np.random.default_rng(student.run.seed).permutation(own)) for own in _normals(teacher)]
+    for name, pairs in (("agreement", [(own, own) for own, _ in mixed]), ("agreement_null", mixed)):
+        ranks = [rank_correlation(teacher.scores[one], student.scores[other]) for one, other in pairs]
+        yield from [(name, KNOWN, float(np.mean(ranks)))] if ranks else []
 
 
 def judge(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int64, Integer
+from jaxtyping import Float, Integer
 
 from mechlab.stats.intervals import Interval
 
@@ -70,15 +70,6 @@ def sign_flip_test(
         flips = np.random.default_rng(seed).integers(0, 2, size=(draws, n))
     null = (1.0 - 2.0 * flips) @ values.astype(np.float64) / n
     return _compared(float(values.astype(np.float64).mean()), null, level, whole=whole)
-
-
-def shuffled_within(groups: Integer[np.ndarray, " n"], *, seed: int) -> Int64[np.ndarray, " n"]:
-    """Return a random permutation of rows in which each one takes the place of a row of its own group."""
-    found = np.empty(groups.size, dtype=np.int64)
-    found[np.argsort(groups, kind="stable")] = np.lexsort(
-        (np.random.default_rng(seed).random(groups.size), groups)
-    )
-    return found
 
 
 def holm(p_values: Float[np.ndarray, " test"]) -> Float[np.ndarray, " test"]:

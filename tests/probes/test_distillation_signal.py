@@ -193,7 +193,7 @@ def test_what_a_signal_puts_into_a_student_is_found_and_nothing_where_nothing_is
     assert agree["without"]["high"] < 0.3
 
 
-def test_what_logs_alone_give_is_in_the_null(recorded):
+def test_what_logs_alone_give_counts_for_nothing(recorded):
     towers = np.repeat([[5.0], [-5.0]], WINDOWS, axis=0) * np.ones(6)
     both = {GROUP: KNOWN for GROUP in GROUPS}
     rng = np.random.default_rng(3)
@@ -202,8 +202,7 @@ def test_what_logs_alone_give_is_in_the_null(recorded):
         for arm in ("teacher", "both")
     ]
     found = probe.measure_together(runs)
-    assert values(found, "cka", arm="both") == pytest.approx(values(found, "cka_null", arm="both"), abs=0.05)
-    assert min(values(found, "cka", arm="both")) > 0.8
+    assert np.abs(values(found, "cka", arm="both")).max() < 0.2  # over both logs together it is above 0.8
 
 
 def test_a_gat_is_judged_by_its_decisions_and_by_what_its_probabilities_are_worth(recorded):

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom
 from statsmodels.stats.multitest import multipletests
 
-from mechlab.stats.permutation import holm, permutation_test, shuffled_within, sign_flip_test
+from mechlab.stats.permutation import holm, permutation_test, sign_flip_test
 
 
 def gap(values, labels):
@@ -114,22 +114,3 @@ def test_broken_input_is_refused():
         sign_flip_test(np.ones(3), level=0.0)
     with pytest.raises((TypeError, ValueError)):
         permutation_test(gap, np.zeros(3), np.zeros(4, int), seed=0)
-
-
-def test_rows_that_are_shuffled_within_groups_stay_in_theirs(rng):
-    groups = rng.integers(0, 4, 200)
-    found = shuffled_within(groups, seed=0)
-    assert sorted(found) == list(range(200))
-    np.testing.assert_array_equal(groups[found], groups)
-    assert (found != np.arange(200)).mean() > 0.9
-    np.testing.assert_array_equal(found, shuffled_within(groups, seed=0))
-    assert (found != shuffled_within(groups, seed=1)).any()
-
-
-def test_a_row_of_a_group_goes_to_each_of_its_places_alike():
-    groups = np.array([5, 2, 5, 2, 5])
-    places = np.array([shuffled_within(groups, seed=seed)[0] for seed in range(900)])
-    counts = [int((places == place).sum()) for place in range(5)]
-    assert counts[1] == counts[3] == 0
-    low, high = binom.ppf(1e-4, 900, 1 / 3), binom.ppf(1 - 1e-4, 900, 1 / 3)
-    assert all(low <= counts[place] <= high for place in (0, 2, 4))
