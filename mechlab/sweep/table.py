@@ -26,7 +26,7 @@ class Outcome:
     """What one arm measured at one seed."""
 
     mean: Mapping[str, float | None]  # metrics, over classes
-    metrics: Mapping[str, Mapping[str, float | None]]  # by class
+    metrics: Mapping[str, Mapping[str, Any]]  # by class; of windows also counts, intervals and the baseline
     forgetting: float | None
     seconds: float  # of the training with its features and evaluations
     parameters: tuple[int, ...]  # that train, by task

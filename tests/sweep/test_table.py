@@ -1,5 +1,7 @@
 """The table of a sweep: paired intervals, counted parameters, and arms whose keys did nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,15 @@ def test_the_counted_parameters_are_those_that_moved(small_run):
         moved = [np.prod(item.shape) for item in stage.declared if stage.moved[item.name]]
         assert sum(moved) == count
     assert first > later > 0
+
+
+def test_runs_on_windows_have_the_metrics_of_their_system():
+    mean = {"f1_macro": 0.9, "auroc": 0.8, "ap": 0.7, "image_auroc": 0.1}
+    row = mean | {"blocks": 3, "intervals": {"auroc": [0.7, 0.9]}, "baseline_single_auroc": {"rate": 1.0}}
+    found = Outcome(mean=mean, metrics={"tests/dos": row}, forgetting=None, seconds=1.0, parameters=(5,),
+                    trajectory="a", is_evaluation=False)  # fmt: skip
+    detector = replace(arm("gat"), request=TrainRequest(system="gat"))
+    (told,) = table([detector], {("gat", 0): found})
+    assert told["f1_macro"]["mean"] == 0.9 and "image_auroc" not in told
+    means = class_means([detector], {("gat", 0): found})
+    assert means == {"gat": {"tests/dos": {"f1_macro": 0.9, "auroc": 0.8, "ap": 0.7}}}
