@@ -107,5 +107,5 @@ def test_a_weight_below_zero_is_refused(noise, weight):
 
 
 def test_a_map_without_ten_patches_is_refused():
-    with pytest.raises(MechlabError, match="averages 10 patches, and a map has 9; give top_k with a value up to 9"):
+    with pytest.raises(MechlabError, match="averages 10 patches, and a map has 9; give top_k"):
         aggregate(np.zeros((1, 3, 3)), "spatial_cluster")
