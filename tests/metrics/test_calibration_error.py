@@ -60,3 +60,8 @@ def test_what_has_no_error_is_refused(probabilities, labels, words, told):
 def test_no_draw_gives_no_mean():
     with pytest.raises(ValueError, match="0 draws give no mean"):
         chance_error(np.array([0.5]), draws=0, seed=0)
+
+
+def test_a_probability_of_one_lies_in_the_last_bin():
+    found = calibration_error(np.array([1.0, 0.95]), np.array([False, True]), bins=10)
+    assert found == pytest.approx((1.0 - 0.05) / 2)  # in a bin of its own it would be (1 + 0.05) / 2
