@@ -73,8 +73,8 @@ class Quantity:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """What the caller gave beside the values."""
-        return self.description.attributes
+        """What the caller gave beside the values; a copy, since equal keys share one description."""
+        return dict(self.description.attributes)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,6 +1,8 @@
 """Paired measurements: medians, their intervals, and what the contract prints."""
 
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -99,3 +101,33 @@ def test_results_are_printed_one_document_a_line_and_written_as_a_page(capsys, t
     assert main(["patch-gradients", "--json", "--write", str(tmp_path / "page.md")]) == 0
     assert [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()] == ["a", "b"]
     assert "## patch-gradients" in (tmp_path / "page.md").read_text()
+
+
+KEPT = """
+import sys
+from benchmarks.measure import keep_memory
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+if sys.argv[1] == "kept":
+    keep_memory()
+before = resident()
+block = bytearray(b"x" * 100_000_000)
+del block
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_that_is_kept_stays_with_the_process():
+    freed, kept = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", KEPT, how], capture_output=True, text=True, check=True
+            ).stdout
+        )
+        for how in ("plain", "kept")
+    )
+    assert kept > 90e6 > 10e6 > freed

@@ -80,3 +80,24 @@ def test_a_queue_presses_from_a_quarter_on():
     assert queue.is_pressing
     queue.written(rows)
     assert not queue.is_pressing
+
+
+def test_a_slow_disk_makes_the_next_commits_begin_earlier_but_not_before_half_the_time(tmp_path, monkeypatch):
+    plain = commits.Segment.commit
+
+    def slow(segment, **named):
+        clock[0] += spent
+        return plain(segment, **named)
+
+    clock, spent = [0.0], 100.0
+    monkeypatch.setattr(commits.Segment, "commit", slow)
+    monkeypatch.setattr(commits.time, "monotonic", lambda: clock[0])
+    with Writer.create(tmp_path, attributes={}, flush_seconds=1000.0) as writer:
+        assert writer._commits._due_seconds == 750.0
+        append(writer)
+        writer.commit()
+        assert writer._commits._due_seconds == 650.0
+        spent = 900.0
+        append(writer)
+        writer.commit()
+        assert writer._commits._due_seconds == 500.0

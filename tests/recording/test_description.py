@@ -66,3 +66,9 @@ def test_damaged_descriptions_are_one_sentence(tmp_path, good, bad):
         ),
     ):
         _ = found["latent/a"]
+
+
+def test_who_changes_the_attributes_of_a_key_changes_no_other(tmp_path):
+    with recording.open(record(tmp_path / "r", pack=False)) as found:
+        found["latent/c"].attributes["x"] = 1
+        assert found["latent/c"].attributes == found["latent/e"].attributes == {}

@@ -156,7 +156,7 @@ def applied_around(
     split = sum(part.shape[-1] for part in given)
     own = Product(weight[:, :split], bias + weight[:, split:] @ offset)
     hidden = _product(own, passive) if place is None else _placed(own, passive, place)
-    # In place, here and below: glibc before 2.38 finds no use for the room of what was made and let go.
+    # In place, here and below: room that is let go between tensors that stay is seldom used again.
     rows = hidden.flatten(0, 2).addmm_(context.reshape(-1, context.shape[-1]), weight[:, split:].T)
     return rows.view_as(hidden)
 
