@@ -64,24 +64,30 @@ class GradientTap:
 
     def write(self) -> None:
         """Write what this step gave."""
+        if self.target.entry.reduction is not None:
+            self._write_parts()
+        else:
+            self._write_whole()
+        self._forget()
+
+    def _write_parts(self) -> None:
+        copied = {name: self.copies[name] for name in self.parameters if name in self.copied}
+        known = self.parts | self.writer.parts_of_all(copied)
+        parts = {name: known[name] for name in self.parameters if name in known}
+        self.fired |= self.writer.put_all(parts, unit="loss", of_loss=True)
+
+    def _write_whole(self) -> None:
         sink = self.target.sink
         growing = sink.per_parameter_axis
-        if self.target.entry.reduction is not None:
-            copied = {name: self.copies[name] for name in self.parameters if name in self.copied}
-            self.parts |= self.writer.parts_of_all(copied)
         for name in self.parameters:
-            if name in self.copied and name not in self.parts:
+            if name in self.copied:
                 self._fill(name, self.copies[name])
-            if name in self.parts:
-                self.fired |= self.writer.put(name, self.parts[name], unit="loss", of_loss=True)
-                continue
             if name in self.rooms:
                 room, key = self.rooms[name], parameter_key("gradient", name)
                 axes = (growing, *parameter_axes(room.tensor[0]))
                 half = self.halves.get(name)
                 sink.give(key, room, axes=axes, unit="loss", of_loss=True, half=half)
                 self.fired.add(key)
-        self._forget()
 
     def _copy(self, name: str, gradient: Tensor) -> None:
         """Keep a small gradient as it is: between the products of backward every call is a slow one."""

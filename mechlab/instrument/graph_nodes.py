@@ -10,11 +10,15 @@ from torch import nn
 
 def node_names(model: nn.Module) -> dict[str, str]:
     """Return module path -> name of the nodes of every graph in a model; without a name, the path itself."""
-    paths = {id(module): path for path, module in model.named_modules()}
+    modules = dict(model.named_modules())
+    graphs = {
+        path: module
+        for path, module in modules.items()
+        if hasattr(module, "node_list") and hasattr(module, "module_list")
+    }
+    paths = {id(module): path for path, module in modules.items()} if graphs else {}
     found: dict[str, str] = {}
-    for graph_path, graph in model.named_modules():
-        if not (hasattr(graph, "node_list") and hasattr(graph, "module_list")):
-            continue
+    for graph_path, graph in graphs.items():
         nodes = [node for node in graph.node_list if getattr(node, "module", None) is not None]
         names = [_given_name(node) for node in nodes]
         for node, name in zip(nodes, names, strict=True):

@@ -3,9 +3,10 @@
 In fp16 they have a power-of-two scale: the update of a weight is often 1e-9, which fp16 alone makes 0.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from mechlab.instrument.norm import norm, norms
@@ -74,6 +75,20 @@ class ParameterWriter:
             )
             written.add(key)
         return written
+
+    def put_all(
+        self, parts: Mapping[str, Sequence[Reduced]], *, unit: str, of_loss: bool = False
+    ) -> set[str]:
+        """Do what `put` does with several parameters; their norms leave the device together."""
+        if self.entry.reduction != "norm" or not parts:
+            return {key for name in parts for key in self.put(name, parts[name], unit=unit, of_loss=of_loss)}
+        first, *others = (one.values for (one,) in parts.values())
+        numbers = torch.stack([first, *(one.to(first.device) for one in others)]).cpu().numpy()
+        axes = (self.sink.per_parameter_axis,)
+        keys = [parameter_key(self.entry.quantity, name, reduction="norm") for name in parts]
+        for key, number in zip(keys, numbers[:, None], strict=True):
+            self.sink.append(key, number, axes=axes, unit=unit, of_loss=of_loss)
+        return set(keys)
 
 
 def raised(unit: str, power: int) -> str:

@@ -22,6 +22,9 @@ _QUANTILE_ELEMENTS = 65_536
 _BLOCK_BYTES = 1024**2  # rows that stay in the processor's cache
 _PIECE = 256  # places whose squares add up in single precision to 1e-6 at worst
 _FAR = 16.0  # squared mean over variance, from which an offset is taken out first
+_FAR_OF_ROWS = 100.0  # the same where squares are of centred values, and only the mean has an error
+_LONG = 2048  # elements of a row: as many sums go on side by side
+_SUMMED = 1024  # rows that are summed in single precision
 _NEAR = 16  # rows whose mean is the offset: any number near the mean will do, and few are quick
 
 
@@ -69,7 +72,9 @@ def channel_rows(values: Tensor, axes: tuple[str, ...]) -> Float[Tensor, "row di
     values = values if values.dtype in (torch.float32, torch.float64) else values.float()
     if not found:
         return values.reshape(-1, 1)
-    return values.movedim(axes.index(found[0]), -1).reshape(-1, values.shape[axes.index(found[0])])
+    at = axes.index(found[0])
+    last = values if at == values.ndim - 1 else values.movedim(at, -1)
+    return last.reshape(-1, values.shape[at])
 
 
 def channel_planes(values: Tensor, axes: tuple[str, ...]) -> Float[Tensor, "item dim place"] | None:
@@ -84,12 +89,44 @@ def moments(
     rows: Float[Tensor, "row dim"], *, work: Float[Tensor, " block"] | None = None
 ) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]]:
     """Return the mean and the variance (divided by the number of rows) of each column, in float64."""
+    found = _block_moments(rows) if rows.device.type == "cpu" and rows.is_contiguous() else None
+    if found is not None:
+        return found
     shift, ones = _near_mean(rows), rows.new_ones(len(_blocks(rows)[0]))
     totals, squares = [], []
     for block in _shifted(rows, shift, work=work):
         totals.append(block.sum(dim=0))  # in pairs: a mean has no error to spare for a product's running sum
         squares.append(ones[: len(block)] @ block.square_())
     return _moments_of(totals, squares, shift, count=len(rows))
+
+
+def _block_moments(
+    rows: Float[Tensor, "row dim"],
+) -> tuple[Float[Tensor, " dim"], Float[Tensor, " dim"]] | None:
+    """Return mean and variance from those of blocks, in half the time; None where a mean is far from 0.
+
+    Those of a block are the statistics of batch normalisation, centred, which torch computes in two quick
+    passes where channels lie last. Several short rows are taken as one long row, so that sums stay short.
+    """
+    joined = _joined(len(rows), dim=rows.shape[1])
+    blocks = torch.split(rows.detach().view(-1, joined * rows.shape[1]), _SUMMED)
+    images = (block.view(1, 1, *block.shape).permute(0, 3, 1, 2) for block in blocks)
+    found = [torch.batch_norm_update_stats(image, None, None, 0.0) for image in images]
+    means, within = (torch.stack(each).double() for each in zip(*found, strict=True))
+    share = torch.tensor([len(block) for block in blocks], dtype=torch.float64).div_(sum(map(len, blocks)))
+    mean = (share @ means).view(joined, -1).mean(dim=0)
+    away = means.view(len(blocks), joined, -1).sub_(mean).square_()
+    variance = (share @ within.add_(away.view_as(within))).view(joined, -1).mean(dim=0)
+    is_near = bool((mean.square() <= variance * _FAR_OF_ROWS).all())  # never of NaN
+    return (mean, variance) if is_near else None
+
+
+def _joined(rows: int, *, dim: int) -> int:
+    """Return how many rows one after another are taken as one: a power of two that divides their number."""
+    joined = 1
+    while rows % (2 * joined) == 0 and 2 * joined * dim <= _LONG:
+        joined *= 2
+    return joined
 
 
 def plane_moments(
@@ -131,11 +168,13 @@ def _plain_moments(
     count = items * places
     norms = torch.linalg.vector_norm(planes.view(items, dim, places // piece, piece), dim=3)
     squares = norms.square_().sum(dim=(0, 2), dtype=torch.float64)
-    mean = planes.sum(dim=2).sum(dim=0, dtype=torch.float64).div_(count)
-    energy = mean.square()
-    variance = squares.div_(count).sub_(energy)
-    is_near = bool((energy <= variance.mul(_FAR)).all())  # never of NaN
-    return (mean, variance) if is_near else None
+    total = planes.sum(dim=2).sum(dim=0, dtype=torch.float64)
+    # Squared mean <= _FAR times variance, in sums, because every call after the product is a slow one.
+    least = torch.addcmul(squares, total, total, value=-(1 + 1 / _FAR) / count).min()
+    if not float(least) >= 0.0:  # also of NaN
+        return None
+    mean = total.div_(count)
+    return mean, torch.addcmul(squares.div_(count), mean, mean, value=-1)
 
 
 def _moments_of(

@@ -179,7 +179,6 @@ def hook_outputs(
     model: nn.Module, sites: Iterable[Site], seen: Callable[[Site, Tensor], None]
 ) -> list[Callable[[], None]]:
     """Call `seen` with the tensor of each site after its module's forward; return what removes the hooks."""
-    modules = dict(model.named_modules())
     removals: list[Callable[[], None]] = []
     for site in sites:
         if site.module is None:
@@ -188,7 +187,7 @@ def hook_outputs(
         def hook(_module: nn.Module, _inputs: Any, output: Any, site: Site = site) -> None:  # noqa: ANN401
             seen(site, _dense(site, element(output, site.output)))
 
-        removals.append(modules[site.module].register_forward_hook(hook).remove)
+        removals.append(model.get_submodule(site.module).register_forward_hook(hook).remove)
     return removals
 
 
