@@ -46,13 +46,13 @@ class GradientTap:
 
     def take(self, name: str, parameter: nn.Parameter) -> None:
         """Keep a gradient; a later backward of the same step replaces it by the accumulated one."""
-        if not self.active or parameter.grad is None:
+        gradient = parameter.grad
+        if not self.active or gradient is None:
             return
-        sink, entry = self.target.sink, self.target.entry
-        gradient = sink.unscaled(parameter.grad.detach())
+        gradient = self.target.sink.unscaled(gradient.detach())
         if gradient.numel() <= _SMALL:
             self._copy(name, gradient)
-        elif entry.reduction is not None:
+        elif self.target.entry.reduction is not None:
             self.parts[name] = self.writer.parts(gradient)
         else:
             self._fill(name, gradient)

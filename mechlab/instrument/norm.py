@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _PIECE = 64  # elements: their squares add up in single precision without loss
-_PARTS = 8  # of an axis whose squares are added up
+_PARTS = 4  # of an axis whose squares are added up
 _SMALL = 2**14  # elements: up to here double precision is quick enough
 _LOW, _HIGH = 1e-12, 1e12  # where no square that matters leaves the range of single precision
 
@@ -47,17 +47,19 @@ def norm_along(
 ) -> Float[Tensor, "*rest"]:
     """Return the Euclidean norm over one axis, in the precision of the values (float32 at least).
 
-    `work` is memory for squares; where an eighth of `values` does not fit into it, fresh memory is taken.
+    `work` is memory for squares; where a quarter of `values` does not fit into it, fresh memory is taken.
     """
     wide = values.detach() if values.dtype == torch.float64 else values.detach().float()
     if axis == values.ndim - 1:
         along: Tensor = torch.linalg.vector_norm(wide, dim=axis)
         return along
-    # Along another axis torch's norm takes ten times as long: the squares of an eighth, then the others on it
+    # Along another axis torch's norm takes ten times as long: the squares of a quarter, then the others on it
     first, *others = torch.split(wide, -(-wide.shape[axis] // _PARTS), dim=axis)
     squares = _squared(first, work=work)
-    for part in others:  # the last may be shorter
-        squares.narrow(axis, 0, part.shape[axis]).addcmul_(part, part)
+    for part in others:
+        length = part.shape[axis]  # the last may be shorter
+        onto = squares if length == first.shape[axis] else squares.narrow(axis, 0, length)
+        onto.addcmul_(part, part)
     return squares.sum(dim=axis).sqrt_()
 
 
