@@ -26,6 +26,7 @@ from mechlab.specs import EvalSpec, TrainSpec
 from mechlab.train import gallery
 from mechlab.train.alteration import COMPARABLE, UNALTERED, Alteration
 from mechlab.train.calibration import calibrated
+from mechlab.train.heap import give_back
 from mechlab.train.inputs import Inputs
 from mechlab.train.rejection import accepting, rejected, rejection_rates
 from mechlab.train.routing import Routing
@@ -139,6 +140,7 @@ def _class(
     scores = score(system, sights_of(inputs, name, "test"), task=task, tasks=tasks, router=routing,
                    device=device, around=tested, orientations=spec.orientations or "one")  # fmt: skip
     scores.save(folder / f"{name}.npz")
+    give_back()  # what scoring took
     metrics, images = class_metrics(scores, inputs, name, task=task, scoring=scoring, folder=folder)
     labels = [item.label for item in features.items]
     if (refused := rejected(routing, scores.distances, scores.routes)) is not None:

@@ -78,6 +78,7 @@ class TaskTraining:
         self._open_logs()
         give_back()  # what preparing took
         end = self._loop(task, stage, optimizer, start)
+        give_back()  # what training took
         self._finish(task, stage, before=before, end=end)
 
     def _before(self, task: int) -> dict[str, str]:
@@ -137,6 +138,7 @@ class TaskTraining:
 
         def after_epoch(progress: Progress) -> None:
             nonlocal saved
+            give_back()  # room between tensors that stayed, seldom used again
             if self.epochs is not None:
                 row = self.epochs.end_epoch(task, progress, self._readings(features[first], task))
                 self.report(told(row, epochs=stage.epochs, unit=stage.unit))

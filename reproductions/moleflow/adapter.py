@@ -74,7 +74,7 @@ class WhiteningAdapter(nn.Module):
     def forward(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
         """Standardise each patch over its channels, then scale and shift."""
         patches = functional.layer_norm(x, x.shape[-1:]) if self.standardises else x
-        return patches * self.gamma + self.beta
+        return torch.addcmul(self.beta, patches, self.gamma)
 
 
 class AffineAdapter(nn.Module):

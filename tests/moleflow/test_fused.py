@@ -103,13 +103,18 @@ def test_both_functions_have_first_and_second_derivatives():
     def normal(*shape):
         return torch.randn(*shape, generator=draw, dtype=torch.float64, requires_grad=True)
 
-    x, base, down, up = normal(5, 4), normal(3, 4).detach(), normal(2, 4), normal(3, 2)
+    base, bias, down, up = normal(3, 6).detach(), normal(3), normal(2, 6), normal(3, 2)
 
-    def low_rank(x, down, up):
-        return LowRank.apply(x, base + up @ down, down, up)
+    def low_rank(bias, down, up, *parts):
+        return LowRank.apply(base + up @ down, bias, down, up, *parts)
 
-    assert torch.autograd.gradcheck(low_rank, (x, down, up))
-    assert torch.autograd.gradgradcheck(low_rank, (x, down, up))
+    one, two = normal(5, 4), normal(5, 2)
+    joined = torch.cat([one, two], dim=1)
+    torch.testing.assert_close(low_rank(bias, down, up, one, two), low_rank(bias, down, up, joined))
+    torch.testing.assert_close(low_rank(bias, down, up, joined), joined @ (base + up @ down).T + bias)
+    for parts in ((one, two), (normal(5, 6),)):
+        assert torch.autograd.gradcheck(low_rank, (bias, down, up, *parts))
+        assert torch.autograd.gradgradcheck(low_rank, (bias, down, up, *parts))
     channels, weight = normal(2, 3, 5, 4), normal(3, 1, 3, 3)
     assert torch.autograd.gradcheck(Depthwise.apply, (channels, weight))
     assert torch.autograd.gradgradcheck(Depthwise.apply, (channels, weight))

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from mechlab.errors import MechlabError
+from reproductions.moleflow.flow.affine import Affine, Order, Permute, affine_step
 from reproductions.moleflow.flow.cross_patch import CrossPatchSubnet
 from reproductions.moleflow.flow.subnet import ContextSubnet, PlainSubnet
 from reproductions.moleflow.initialisation import BASE, generator
@@ -26,52 +26,6 @@ class Mapped(NamedTuple):
 
     latent: Float[Tensor, "batch row column dim"]
     log_det: Float[Tensor, "batch row column"]  # nats; the additive term of each patch
-
-
-class Permute(torch.autograd.Function):
-    """Reorder channels; the gradient is reordered back by one gather instead of a scatter."""
-
-    @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, order: Tensor, back: Tensor) -> Tensor:
-        """Return x[..., order]."""
-        ctx.orders = (order, back)  # type: ignore[attr-defined]
-        return x.reshape(-1, x.shape[-1]).index_select(1, order).view(x.shape)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Return gradient[..., back]."""
-        order, back = ctx.orders  # type: ignore[attr-defined]
-        return Permute.apply(gradient, back, order), None, None
-
-    @staticmethod
-    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> Tensor:
-        """Return tangent[..., order]: a directional derivative, for score matching."""
-        order, back = ctx.orders  # type: ignore[attr-defined]
-        found: Tensor = Permute.apply(tangent, order, back)
-        return found
-
-
-def log_scale(raw: Float[Tensor, "*patch active"], *, clamp: float) -> Float[Tensor, "*patch active"]:
-    """Return log s = clamp · tanh(0.1 · raw), in (-clamp, clamp)."""
-    return clamp * (DAMPING * raw).tanh_()
-
-
-def affine(
-    x: Float[Tensor, "*patch active"],
-    logarithm: Float[Tensor, "*patch active"],
-    shift: Float[Tensor, "*patch active"],
-) -> Float[Tensor, "*patch active"]:
-    """Return x · exp(logarithm) + shift."""
-    return torch.addcmul(shift, x, torch.exp(logarithm))
-
-
-def affine_inverse(
-    y: Float[Tensor, "*patch active"],
-    logarithm: Float[Tensor, "*patch active"],
-    shift: Float[Tensor, "*patch active"],
-) -> Float[Tensor, "*patch active"]:
-    """Return (y - shift) · exp(-logarithm)."""
-    return (y - shift) * torch.exp(-logarithm)
 
 
 def softplus_scale(raw: Float[Tensor, " dim"]) -> Float[Tensor, " dim"]:
@@ -103,7 +57,7 @@ class CouplingBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.split = dim - dim // 2
-        self.clamp = clamp
+        self.step = Affine(start=self.split, stop=dim, bound=clamp, gain=DAMPING, damping=DAMPING)
         self.subnet = subnet
         self.not_a_density = not_a_density
         order = torch.randperm(dim, generator=generator(seed, task=BASE, name=f"{name}.order"))
@@ -127,17 +81,12 @@ class CouplingBlock(nn.Module):
         task: int,
     ) -> Mapped:
         """Map data towards the latent side."""
-        passive, active = x[..., : self.split], x[..., self.split :]
-        raw, shift = self.subnet(x if self.not_a_density else passive, place, task=task)
-        logarithm = log_scale(raw, clamp=self.clamp)
-        moved = (DAMPING * shift).addcmul_(
-            active, torch.exp(logarithm)
-        )  # `affine`, in the place of the shift
-        y = torch.cat([passive, moved], dim=-1)
-        log_det = logarithm.sum(dim=-1)
-        if self.raw_scale is not None:
-            scale = softplus_scale(self.raw_scale)
-            y, log_det = y * scale + self.offset, log_det + scale.log().sum()
+        raw, shift = self.subnet(x if self.not_a_density else x[..., : self.split], place, task=task)
+        if self.raw_scale is None:
+            return Mapped(*affine_step(x, raw, shift, self.step, Order(self.order, self.back)))
+        y, log_det = affine_step(x, raw, shift, self.step)
+        scale = softplus_scale(self.raw_scale)
+        y, log_det = y * scale + self.offset, log_det + scale.log().sum()
         return Mapped(Permute.apply(y, self.order, self.back), log_det)
 
     def inverse(
@@ -155,7 +104,5 @@ class CouplingBlock(nn.Module):
         x = Permute.apply(y, self.back, self.order)
         if self.raw_scale is not None:
             x = (x - self.offset) / softplus_scale(self.raw_scale)
-        passive, active = x[..., : self.split], x[..., self.split :]
-        raw, shift = self.subnet(passive, place, task=task)
-        back = affine_inverse(active, log_scale(raw, clamp=self.clamp), DAMPING * shift)
-        return torch.cat([passive, back], dim=-1)
+        raw, shift = self.subnet(x[..., : self.split], place, task=task)
+        return self.step.inverse(x, raw, shift)

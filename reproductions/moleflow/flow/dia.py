@@ -5,11 +5,11 @@ alternate, no permutation). The notes split at floor(D / 2) on both sides, which
 sizes follow D.
 """
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from reproductions.moleflow.flow.coupling import Mapped, affine, affine_inverse
+from reproductions.moleflow.flow.affine import Affine, affine_step
+from reproductions.moleflow.flow.coupling import Mapped
 from reproductions.moleflow.initialisation import empty_linear, generator, start_uniform, start_zero
 
 
@@ -33,36 +33,27 @@ class DIABlock(nn.Module):
         self, dim: int, *, flipped: bool, hidden: int, clamp: float, task: int, name: str, seed: int
     ) -> None:
         super().__init__()
-        self.flipped, self.clamp = flipped, clamp
-        self.split = dim // 2
-        passive, active = (dim - self.split, self.split) if flipped else (self.split, dim - self.split)
+        self.flipped = flipped
+        start, stop = (0, dim // 2) if flipped else (dim // 2, dim)
+        self.step = Affine(start=start, stop=stop, bound=clamp, gain=1 / clamp, damping=1.0)
+        active = stop - start
+        passive = dim - active
         shape = {"hidden": hidden, "task": task, "seed": seed}
         self.log_scale = network(passive, active, name=f"{name}.log_scale", **shape)
         self.shift = network(passive, active, name=f"{name}.shift", **shape)
 
     def forward(self, x: Float[Tensor, "batch row column dim"]) -> Mapped:
         """Map towards the latent side."""
-        passive, active = self._parts(x)
-        logarithm = self._log_scale(passive)
-        moved = affine(active, logarithm, self.shift(passive))
-        return Mapped(self._whole(passive, moved), logarithm.sum(dim=-1))
+        passive = self._passive(x)
+        return Mapped(*affine_step(x, self.log_scale(passive), self.shift(passive), self.step))
 
     def inverse(self, y: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
         """Map the latent side back."""
-        passive, active = self._parts(y)
-        return self._whole(passive, affine_inverse(active, self._log_scale(passive), self.shift(passive)))
+        passive = self._passive(y)
+        return self.step.inverse(y, self.log_scale(passive), self.shift(passive))
 
-    def _log_scale(
-        self, passive: Float[Tensor, "batch row column passive"]
-    ) -> Float[Tensor, "batch row column active"]:
-        return self.clamp * (self.log_scale(passive) / self.clamp).tanh_()
-
-    def _parts(self, x: Float[Tensor, "batch row column dim"]) -> tuple[Tensor, Tensor]:
-        first, second = x[..., : self.split], x[..., self.split :]
-        return (second, first) if self.flipped else (first, second)
-
-    def _whole(self, passive: Tensor, active: Tensor) -> Float[Tensor, "batch row column dim"]:
-        return torch.cat([active, passive] if self.flipped else [passive, active], dim=-1)
+    def _passive(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column passive"]:
+        return x[..., self.step.stop :] if self.flipped else x[..., : self.step.start]
 
 
 def adapter(dim: int, *, blocks: int, hidden: int, clamp: float, task: int, seed: int) -> nn.ModuleList:

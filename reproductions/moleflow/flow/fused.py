@@ -7,6 +7,7 @@ then, so nothing can watch them (`is_watched`). The numbers differ from those of
 (`tests/moleflow/test_fused.py`); scores, made without gradients, do not depend on what is frozen.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,6 +21,8 @@ from reproductions.moleflow.flow.branch import Branched, LoRALinear, TaskLinear
 
 Seen = Float[Tensor, "batch row column seen"]
 Place = Float[Tensor, "batch row column place"]
+Rows = Float[Tensor, "patch fan_out"]
+Part = Float[Tensor, "batch row column _width"]  # of what a Linear sees
 Out = Float[Tensor, "batch row column fan_out"]
 
 
@@ -31,35 +34,58 @@ class Product(NamedTuple):
 
 
 class LowRank(torch.autograd.Function):
-    """x W', with gradients for x and for the factors of W alone: its base is frozen.
+    """[x, ...] W' + b, with gradients for the parts, b and the factors of W alone: its base is frozen.
 
     W = base + up · down. The gradient of W itself, which would cost as much as the product, is never made.
+    The parts stand side by side and are not joined: a joined copy would stay until the backward pass.
     """
 
     @staticmethod
     def forward(
         ctx: FunctionCtx,
-        x: Float[Tensor, "patch fan_in"],
         weight: Float[Tensor, "fan_out fan_in"],
+        bias: Float[Tensor, " fan_out"],
         down: Float[Tensor, "rank fan_in"],
         up: Float[Tensor, "fan_out rank"],
+        *parts: Float[Tensor, "patch _width"],
     ) -> Float[Tensor, "patch fan_out"]:
-        """Return x W'."""
-        ctx.save_for_backward(x, weight, down, up)
-        ctx.save_for_forward(x, weight, down, up)
-        return x @ weight.T
+        """Return the product."""
+        ctx.save_for_backward(weight, down, up, *parts)
+        ctx.save_for_forward(weight, *parts)
+        return _summed(parts, weight, start=bias)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, None, Tensor, Tensor]:  # type: ignore[override]
-        """Return the gradients of x, down and up."""
-        x, weight, down, up = ctx.saved_tensors  # type: ignore[attr-defined]
-        needs_x = ctx.needs_input_grad[0]  # type: ignore[attr-defined]
-        return gradient @ weight if needs_x else None, None, (gradient @ up).T @ x, gradient.T @ (x @ down.T)
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        """Return the gradients of b, down, up and the parts."""
+        weight, down, up, *parts = ctx.saved_tensors  # type: ignore[attr-defined]
+        of_rank = (gradient @ up).T
+        of_down = torch.cat([of_rank @ part for part in parts], dim=1)
+        of_up = gradient.T @ _summed(parts, down)
+        needed = ctx.needs_input_grad[4:]  # type: ignore[attr-defined]
+        columns = zip(_columns(weight, parts), needed, strict=True)
+        of_parts = (gradient @ each if needs else None for each, needs in columns)
+        return None, gradient.sum(dim=0), of_down, of_up, *of_parts
 
     @staticmethod
-    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: Tensor | None) -> Tensor:
-        """Return the product of a direction of x: for score matching."""
-        return tangent @ ctx.saved_tensors[1].T  # type: ignore[attr-defined]
+    def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Tensor:
+        """Return the product of a direction of the parts: for score matching."""
+        return _summed(tangents[4:], ctx.saved_tensors[0])  # type: ignore[arg-type, attr-defined]
+
+
+def _columns(weight: Float[Tensor, "fan_out fan_in"], parts: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Return the columns of a weight that belong to each part."""
+    return torch.split(weight, [part.shape[1] for part in parts], dim=1)
+
+
+def _summed(
+    parts: Sequence[Tensor], weight: Float[Tensor, "fan_out fan_in"], *, start: Tensor | None = None
+) -> Float[Tensor, "patch fan_out"]:
+    """Return the sum of each part's product with its columns, and of `start`."""
+    first, *others = _columns(weight, parts)
+    rows = parts[0] @ first.T if start is None else torch.addmm(start, parts[0], first.T)
+    for part, each in zip(parts[1:], others, strict=True):
+        rows = rows.addmm_(part, each.T)
+    return rows
 
 
 class Depthwise(torch.autograd.Function):
@@ -126,17 +152,19 @@ def is_low_rank(linear: Branched, *, task: int) -> bool:
     )
 
 
-def applied(linear: Branched, x: Seen, place: Place | None = None, *, task: int) -> Out:
-    """Return the Linear with its branch of [x, place], in one product forwards.
+def applied(
+    linear: Branched, x: Seen, place: Place | None = None, *, task: int, is_rectified: bool = False
+) -> Out:
+    """Return the Linear with its branch of [x, place], in one product forwards; rectified, if asked.
 
     A place that all images share is multiplied once.
     """
-    weight, bias = merged(linear, task=task)
+    product = merged(linear, task=task)
     if is_low_rank(linear, task=task):
-        return _low_rank(linear, x if place is None else torch.cat([x, place], dim=-1), weight, task) + bias
-    if place is None:
-        return _product(Product(weight, bias), x)
-    return _placed(Product(weight, bias), x, place)
+        rows = _low_rank(linear, [x] if place is None else [x, place], product, task)
+    else:
+        rows = _rows(product, x, place)
+    return _patches(rows, x, is_rectified=is_rectified)
 
 
 def applied_around(
@@ -148,39 +176,44 @@ def applied_around(
     *,
     task: int,
 ) -> Out:
-    """Return the Linear with its branch of [passive, place, context + offset]."""
+    """Return the rectified Linear with its branch of [passive, place, context + offset]."""
     weight, bias = merged(linear, task=task)
     given = [passive] if place is None else [passive, place]
-    if is_low_rank(linear, task=task):
-        return _low_rank(linear, torch.cat([*given, context + offset], dim=-1), weight, task) + bias
     split = sum(part.shape[-1] for part in given)
-    own = Product(weight[:, :split], bias + weight[:, split:] @ offset)
-    hidden = _product(own, passive) if place is None else _placed(own, passive, place)
-    # In place, here and below: room that is let go between tensors that stay is seldom used again.
-    rows = hidden.flatten(0, 2).addmm_(context.reshape(-1, context.shape[-1]), weight[:, split:].T)
-    return rows.view_as(hidden)
+    bias = bias + weight[:, split:] @ offset
+    if is_low_rank(linear, task=task):
+        rows = _low_rank(linear, [*given, context], Product(weight, bias), task)
+    else:
+        rows = _rows(Product(weight[:, :split], bias), passive, place)
+        # In place: room that is let go between tensors that stay is seldom used again.
+        rows = rows.addmm_(context.reshape(-1, context.shape[-1]), weight[:, split:].T)
+    return _patches(rows, passive, is_rectified=True)
 
 
-def _product(product: Product, x: Seen) -> Out:
-    """Return x · weight' + bias in one product: of channels that are a part, `linear` makes two tensors."""
-    rows = torch.addmm(product.bias, x.flatten(0, 2), product.weight.T)
-    return rows.view(*x.shape[:-1], -1)
+def _patches(rows: Rows, like: Seen, *, is_rectified: bool) -> Out:
+    """Return rows as patches; rectified before, since a view changed in place costs two copies backwards."""
+    rows = functional.relu_(rows) if is_rectified else rows
+    return rows.view(*like.shape[:-1], -1)
 
 
-def _placed(product: Product, passive: Seen, place: Place) -> Out:
+def _rows(product: Product, x: Seen, place: Place | None) -> Rows:
+    """Return [x, place] · weight' + bias of each patch."""
     weight, bias = product
+    flat = x.flatten(0, 2)
+    if place is None:
+        return torch.addmm(bias, flat, weight.T)
     if place.stride(0):  # not one grid of places for all images
-        return functional.linear(torch.cat([passive, place], dim=-1), weight, bias)
-    split = passive.shape[-1]
-    shared = functional.linear(place[:1], weight[:, split:], bias)  # 1 row column fan_out
-    return functional.linear(passive, weight[:, :split]).add_(shared)
+        return torch.addmm(bias, torch.cat([x, place], dim=-1).flatten(0, 2), weight.T)
+    split = x.shape[-1]
+    shared = functional.linear(place[0], weight[:, split:], bias).flatten(0, 1)  # row·column fan_out
+    return torch.addmm(shared.repeat(len(x), 1), flat, weight[:, :split].T)
 
 
-def _low_rank(linear: Branched, x: Seen, weight: Float[Tensor, "fan_out seen"], task: int) -> Out:
+def _low_rank(linear: Branched, parts: Sequence[Part], product: Product, task: int) -> Rows:
     assert isinstance(linear, LoRALinear)
     down, up = linear.down[str(task)].weight, linear.up[str(task)].weight * linear.scaling
-    rows: Tensor = LowRank.apply(x.reshape(-1, x.shape[-1]), weight, down, up)
-    return rows.view(*x.shape[:-1], -1)
+    rows: Rows = LowRank.apply(*product, down, up, *(part.reshape(-1, part.shape[-1]) for part in parts))
+    return rows
 
 
 def around(context: nn.Conv2d, passive: Seen, *, strength: Float[Tensor, " 1"]) -> Seen:

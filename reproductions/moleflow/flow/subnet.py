@@ -73,10 +73,8 @@ class PlainSubnet(nn.Module):
     ) -> tuple[Float[Tensor, "batch row column active"], Float[Tensor, "batch row column active"]]:
         """Return the raw log-scale and the raw shift of each patch."""
         if self.is_fused and not fused.is_watched(self):
-            hidden = fused.applied(self.first, passive, place, task=task)
-            log_scale, shift = fused.applied(self.second, functional.relu_(hidden), task=task).chunk(
-                2, dim=-1
-            )
+            hidden = fused.applied(self.first, passive, place, task=task, is_rectified=True)
+            log_scale, shift = fused.applied(self.second, hidden, task=task).chunk(2, dim=-1)
             return log_scale, shift
         seen = passive if place is None else torch.cat([passive, place], dim=-1)
         raw = self.second(functional.relu(self.first(seen, task=task)), task=task)
@@ -155,6 +153,5 @@ class ContextSubnet(nn.Module):
         around = fused.around(self.context, passive, strength=self.strength)
         offset = self.context.bias * self.strength
         scales = fused.applied_around(self.s1, passive, place, around, offset, task=task)
-        shifts = fused.applied(self.t1, passive, place, task=task)
-        log_scale = fused.applied(self.s2, functional.relu_(scales), task=task)
-        return log_scale, fused.applied(self.t2, functional.relu_(shifts), task=task)
+        shifts = fused.applied(self.t1, passive, place, task=task, is_rectified=True)
+        return fused.applied(self.s2, scales, task=task), fused.applied(self.t2, shifts, task=task)
