@@ -19,7 +19,7 @@ def network(passive: int, active: int, *, hidden: int, task: int, name: str, see
     for number, (fan_in, fan_out) in enumerate([(passive, hidden), (hidden, hidden), (hidden, active)]):
         linear = empty_linear(fan_in, fan_out)
         start_uniform(linear.weight, linear.bias, draw=generator(seed, task=task, name=f"{name}.{number}"))
-        layers += [linear, nn.ReLU()]
+        layers += [linear, nn.ReLU(inplace=True)]
     last = layers[-2]
     assert isinstance(last, nn.Linear)
     start_zero(last.weight, last.bias)
@@ -44,16 +44,20 @@ class DIABlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch row column dim"]) -> Mapped:
         """Map towards the latent side."""
-        passive = self._passive(x)
-        return Mapped(*affine_step(x, self.log_scale(passive), self.shift(passive), self.step))
+        return Mapped(*affine_step(x, *self._coefficients(x), self.step))
 
     def inverse(self, y: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column dim"]:
         """Map the latent side back."""
-        passive = self._passive(y)
-        return self.step.inverse(y, self.log_scale(passive), self.shift(passive))
+        return self.step.inverse(y, *self._coefficients(y))
 
-    def _passive(self, x: Float[Tensor, "batch row column dim"]) -> Float[Tensor, "batch row column passive"]:
-        return x[..., self.step.stop :] if self.flipped else x[..., : self.step.start]
+    def _coefficients(self, x: Float[Tensor, "batch row column dim"]) -> tuple[Tensor, Tensor]:
+        """Return raw log-scale and shift of each patch.
+
+        The networks see patches as rows: of channels that are a part of an image, torch makes two tensors.
+        """
+        passive = x[..., self.step.stop :] if self.flipped else x[..., : self.step.start]
+        rows, shape = passive.flatten(0, 2), (*x.shape[:-1], -1)
+        return self.log_scale(rows).view(shape), self.shift(rows).view(shape)
 
 
 def adapter(dim: int, *, blocks: int, hidden: int, clamp: float, task: int, seed: int) -> nn.ModuleList:
