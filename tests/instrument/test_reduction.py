@@ -43,6 +43,13 @@ def test_moments_do_not_depend_on_where_blocks_end():
     np.testing.assert_allclose(variance, x.double().var(dim=0, correction=0), rtol=5e-6)
 
 
+def test_moments_of_many_rows_do_not_gather_rounding():
+    x = torch.randn(200_003, 3, generator=torch.Generator().manual_seed(0)) + 3  # a prime: no rows are joined
+    mean, variance = moments(x)
+    np.testing.assert_allclose(mean, x.double().mean(dim=0), rtol=1e-7)
+    np.testing.assert_allclose(variance, x.double().var(dim=0, correction=0), rtol=1e-6)
+
+
 @pytest.mark.parametrize("offset", [0.0, 1.0, 1000.0])
 @pytest.mark.parametrize("places", [1, 49, 61, 397, 3136])  # one piece, primes, many pieces
 def test_moments_of_planes_are_those_of_double_precision(offset, places):

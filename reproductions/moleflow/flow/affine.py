@@ -108,16 +108,20 @@ class AffineStep(torch.autograd.Function):
         (x, raw), step, order = ctx.saved_tensors, ctx.step, ctx.order  # type: ignore[attr-defined]
         of_y = of_y if order is None else Permute.apply(of_y, *order.undone)
         of_moved = of_y[..., step.start : step.stop]
+        active = x[..., step.start : step.stop]
         bent = (step.gain * raw).tanh_()
-        scaled = of_moved * (step.bound * bent).exp_()
-        of_logarithm = torch.addcmul(of_sum[..., None], scaled, x[..., step.start : step.stop])
-        of_raw = torch.ops.aten.tanh_backward(of_logarithm, bent).mul_(step.bound * step.gain)
+        grown = (step.bound * bent).exp_()
         of_shift = of_moved * step.damping
         if order is None or torch.is_grad_enabled():
-            of_y = torch.cat([of_y[..., : step.start], scaled, of_y[..., step.stop :]], dim=-1)
-        else:  # what was reordered is nobody else's
-            of_moved.copy_(scaled)
-        return of_y, of_raw, of_shift, None, None
+            scaled = of_moved * grown
+            of_logarithm = torch.addcmul(of_sum[..., None], scaled, active)
+            of_raw = torch.ops.aten.tanh_backward(of_logarithm, bent).mul_(step.bound * step.gain)
+            of_x = torch.cat([of_y[..., : step.start], scaled, of_y[..., step.stop :]], dim=-1)
+            return of_x, of_raw, of_shift, None, None
+        of_moved.mul_(grown)  # what was reordered is nobody else's
+        of_raw = torch.addcmul(of_sum[..., None], of_moved, active, out=grown)
+        torch.ops.aten.tanh_backward.grad_input(of_raw, bent, grad_input=of_raw)
+        return of_y, of_raw.mul_(step.bound * step.gain), of_shift, None, None
 
     @staticmethod
     def jvp(ctx: FunctionCtx, x: Features, raw: Active, shift: Active, *_: None) -> tuple[Features, Sums]:

@@ -5,21 +5,31 @@ alternate, no permutation). The notes split at floor(D / 2) on both sides, which
 sizes follow D.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from reproductions.moleflow.flow.affine import Affine, affine_step
 from reproductions.moleflow.flow.coupling import Mapped
-from reproductions.moleflow.initialisation import empty_linear, generator, start_uniform, start_zero
+from reproductions.moleflow.initialisation import generator, start_uniform, start_zero
+
+
+class PatchLinear(nn.Linear):
+    """A Linear in one product; of channels that are a part of an image, torch's own makes two tensors."""
+
+    def forward(self, input: Float[Tensor, "*patch fan_in"]) -> Float[Tensor, "*patch fan_out"]:
+        """Apply weight and bias."""
+        rows = torch.addmm(self.bias, input.flatten(0, -2), self.weight.T)
+        return rows.view(*input.shape[:-1], -1)
 
 
 def network(passive: int, active: int, *, hidden: int, task: int, name: str, seed: int) -> nn.Sequential:
     """Return Linear, ReLU, Linear, ReLU, Linear with a last layer of zeros."""
     layers: list[nn.Module] = []
     for number, (fan_in, fan_out) in enumerate([(passive, hidden), (hidden, hidden), (hidden, active)]):
-        linear = empty_linear(fan_in, fan_out)
+        linear = nn.utils.skip_init(PatchLinear, fan_in, fan_out)
         start_uniform(linear.weight, linear.bias, draw=generator(seed, task=task, name=f"{name}.{number}"))
-        layers += [linear, nn.ReLU(inplace=True)]
+        layers += [linear, nn.ReLU()]
     last = layers[-2]
     assert isinstance(last, nn.Linear)
     start_zero(last.weight, last.bias)
@@ -51,13 +61,9 @@ class DIABlock(nn.Module):
         return self.step.inverse(y, *self._coefficients(y))
 
     def _coefficients(self, x: Float[Tensor, "batch row column dim"]) -> tuple[Tensor, Tensor]:
-        """Return raw log-scale and shift of each patch.
-
-        The networks see patches as rows: of channels that are a part of an image, torch makes two tensors.
-        """
+        """Return raw log-scale and shift of each patch."""
         passive = x[..., self.step.stop :] if self.flipped else x[..., : self.step.start]
-        rows, shape = passive.flatten(0, 2), (*x.shape[:-1], -1)
-        return self.log_scale(rows).view(shape), self.shift(rows).view(shape)
+        return self.log_scale(passive), self.shift(passive)
 
 
 def adapter(dim: int, *, blocks: int, hidden: int, clamp: float, task: int, seed: int) -> nn.ModuleList:
