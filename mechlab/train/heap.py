@@ -6,6 +6,9 @@ made or images are scored, hundreds of megabytes stay with the process for nothi
 
 import ctypes
 import sys
+from time import monotonic
+
+PAUSE_SECONDS = 0.2  # between two times inside a phase: each costs some tens of milliseconds
 
 
 def give_back() -> None:
@@ -13,3 +16,17 @@ def give_back() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+class Heap:
+    """Gives back inside a phase: between tensors that stay for the backward pass lies free room."""
+
+    def __init__(self) -> None:
+        """Start the clock."""
+        self._last = monotonic()
+
+    def tidy(self) -> None:
+        """Return free pages, unless that was done just before."""
+        if monotonic() - self._last >= PAUSE_SECONDS:
+            give_back()
+            self._last = monotonic()

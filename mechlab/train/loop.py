@@ -17,6 +17,7 @@ from torch import nn
 
 from mechlab.errors import MechlabError
 from mechlab.train.drawn import DrawnBatches
+from mechlab.train.heap import Heap
 from mechlab.train.phases import batches, held, settle, turn
 from mechlab.train.rows import FeatureRows
 from mechlab.train.stage import Loss, Moment, Stage, Timed, Trainable, Viewing, modules_of
@@ -88,7 +89,7 @@ def run_task(
     Raises:
         MechlabError: a loss that is not finite, with the step at which it appeared.
     """
-    module, losses, step = modules_of(system), list(start.losses), start.step
+    module, losses, step, heap = modules_of(system), list(start.losses), start.step, Heap()
     number = task if stage.drawn_by is None else stage.drawn_by
     module.train()
     for epoch in range(start.epoch, stage.epochs):
@@ -105,7 +106,7 @@ def run_task(
             batch, view = _batch(features, own.items, drawn, epoch=epoch, device=device)
             watching = () if own.is_empty else observers
             done = _one_step(system, batch, seen, optimizer, stage, watching, world=world, weight=own.weight,
-                             view=view)  # fmt: skip
+                             view=view, heap=heap)  # fmt: skip
             losses.append(done.loss)
             step += 1
         away = held(len(features), fraction=now.held_out, seed=seed, task=number)
@@ -170,13 +171,15 @@ def _one_step(
     *,
     world: World,
     weight: float,
-    view: View | None = None,
+    view: View | None,
+    heap: Heap,
 ) -> Step:
     for observer in observers:
         observer.before(seen)
     optimizer.zero_grad(set_to_none=True)
     loss = _loss(system, batch, seen, view)
     value, terms = batch_loss(world, loss, weight=weight)
+    heap.tidy()
     if not math.isfinite(value):
         raise MechlabError(
             f"the loss is {value} at step {seen.step} (task {seen.task}, epoch {seen.epoch}); "
