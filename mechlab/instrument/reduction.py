@@ -3,7 +3,7 @@
 `moments` are mean and variance of each channel over all places; `covariance` is centred, of channels;
 `quantiles` are of all elements (of at most 65,536 evenly spaced ones, the ends exact); `subsample:k` keeps k
 evenly spaced places of an image. Sums run block by block over rows, centred, with double-precision totals:
-`torch.var_mean(dim=0)` takes 38 times as long. Images whose means are near 0 need no centring.
+`torch.var_mean(dim=0)` takes 38 times as long. Where means are near 0, shorter ways give the same.
 Source: numerics notes, "Recording overhead".
 """
 

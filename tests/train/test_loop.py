@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from mechlab.errors import MechlabError
-from mechlab.train import checkpoint, scopes
+from mechlab.train import checkpoint, loop, scopes
 from mechlab.train.checkpoint import Position
 from mechlab.train.determinism import order
 from mechlab.train.loop import Progress, run_task
@@ -146,6 +146,19 @@ def test_observers_see_each_step_and_change_nothing(toy, features):
     assert watched.losses == train(twin, features)[0].losses
     assert [row.step for row in watcher.rows] == watcher.gradients == list(range(6))
     assert [row.loss for row in watcher.rows] == list(watched.losses)
+
+
+def test_each_step_offers_its_free_room_before_the_backward_pass(toy, features, monkeypatch):
+    told = []
+
+    class Backwards(Watcher):
+        def after_backward(self, step):
+            told.append("backward")
+
+    monkeypatch.setattr(loop.Heap, "tidy", lambda _: told.append("tidy"))
+    toy.add_task(0)
+    end, _, _ = train(toy, features, observers=[Backwards()])
+    assert told == ["tidy", "backward"] * end.step
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(toy, features):

@@ -11,7 +11,7 @@ import torch
 
 from mechlab.errors import MechlabError
 from mechlab.runs.settings import EvaluationSettings
-from mechlab.train import evaluation
+from mechlab.train import evaluation, tasks
 from mechlab.train.resolution import plan_of
 from mechlab.train.rows import StoredRows
 from mechlab.train.session import build, restore
@@ -58,12 +58,15 @@ def test_features_that_were_copied_are_not_kept_mapped(small_run):
     np.testing.assert_array_equal(inputs.held_out(name), held)
 
 
-def test_an_evaluated_class_is_not_kept_mapped(small_run):
+def test_an_evaluated_class_is_not_kept_mapped(small_run, monkeypatch):
+    given = []
+    monkeypatch.setattr(evaluation, "give_back", lambda: given.append(1))
     plan = plan_of(small_run)
     system = restore(plan, checkpoint=1, device=torch.device("cpu"))
     spec = evaluation.spec_of(plan.spec, plan.inputs, stage=1, settings=OTHER)
     evaluation.evaluate(system, plan.inputs, small_run, spec, settings=OTHER, device=torch.device("cpu"))
     assert not plan.inputs.loaded
+    assert len(given) == sum(map(len, plan.inputs.tasks)), "once a class, after its scores"
 
 
 def test_one_device_needs_no_lightning():
@@ -138,6 +141,10 @@ def test_a_loop_takes_a_batch_and_never_the_whole(small_run, monkeypatch):
                             device=torch.device("cpu"), report=lambda _: None)  # fmt: skip
     monkeypatch.setattr(training, "is_first", False)
     monkeypatch.setattr(training, "_save", lambda *_: None)
+    given = []
+    monkeypatch.setattr(tasks, "give_back", lambda: given.append(len(taken)))
     training.run_task(0)
     assert taken
     assert max(taken) < len(inputs.fitting_items(0))
+    epochs = plan_of(small_run).spec.epochs
+    assert len(given) == epochs + 2, "before the first epoch, after each, after the last"
