@@ -23,6 +23,7 @@ from mechlab.files import canonical_json, sha256_bytes
 from mechlab.intervention import while_testing, while_training
 
 Split = Literal["train", "test"]
+Precision = Literal["float32", "tf32", "bf16"]  # of matrix products
 Layout = Literal["patches", "pyramid"]  # of features: patches of one width, or several maps packed in cells
 
 

@@ -3,7 +3,7 @@
 Hooks read and never write: outputs and gradients are the same bits with and without them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
@@ -84,6 +84,7 @@ class Recorder:
         self.calls: Calls | None = None  # of the model, while `mechlab.record` lets them drive
         self.steps = 0
         self.due: set[PlanEntry] = set()  # entries that a step was due for
+        self.written: set[PlanEntry] = set()  # entries that wrote something, known on exit
         self._entered = self._seconds = 0.0
         self._silent: tuple[str, ...] = ()
 
@@ -104,16 +105,11 @@ class Recorder:
     ) -> None:
         """Take the hooks off, also after an error; an entry that was due and wrote nothing is an error."""
         self._silent = tuple(key for _, tap in self.taps for key in tap.keys if key not in tap.fired)
-        idle = [entry for entry, tap in self.taps if entry in self.due and not tap.fired]
+        self.written |= {entry for entry, tap in self.taps if tap.fired}
         self._detach()
         self._seconds = perf_counter() - self._entered
-        if kind is None and idle:
-            entry = idle[0]
-            raise MechlabError(
-                f"nothing was recorded of {entry.quantity} at '{entry.site}' in {self.steps} steps: its "
-                "modules "
-                "did not run, or no gradient reached them; choose another site."
-            )
+        if kind is None:
+            refuse_silent(self.plan, due=self.due, written=self.written, steps=self.steps)
 
     def begin(
         self,
@@ -221,6 +217,22 @@ class Recorder:
             tap.remove()
         self.taps.clear()
         self.sink.moment = None
+
+
+def refuse_silent(
+    plan: Sequence[PlanEntry], *, due: Container[PlanEntry], written: Container[PlanEntry], steps: int
+) -> None:
+    """Refuse a recording of which an entry was due and wrote nothing.
+
+    Raises:
+        MechlabError: the first such entry.
+    """
+    for entry in plan:
+        if entry in due and entry not in written:
+            raise MechlabError(
+                f"nothing was recorded of {entry.quantity} at '{entry.site}' in {steps} steps: its modules "
+                "did not run, or no gradient reached them; choose another site."
+            )
 
 
 def _positive(scale: float) -> float:

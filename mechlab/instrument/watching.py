@@ -5,7 +5,7 @@ first rank alone records it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from math import ceil
 from pathlib import Path
@@ -20,7 +20,7 @@ from mechlab.instrument.forecast import check_steps, checkpoint_bytes
 from mechlab.instrument.gradient import GradientTap
 from mechlab.instrument.one_grid import refuse_grids
 from mechlab.instrument.plan import read_plan
-from mechlab.instrument.recorder import Recorder
+from mechlab.instrument.recorder import Recorder, refuse_silent
 from mechlab.instrument.schedule import check_fires
 from mechlab.instrument.statistics import Statistics
 from mechlab.recording.cost import cost
@@ -58,6 +58,9 @@ class Watch:
         }
         self.writer: Writer | None = None
         self.recorder: Recorder | None = None
+        self.due: set[PlanEntry] = set()  # over all tasks: what trains in one may be frozen in another
+        self.written: set[PlanEntry] = set()
+        self.held: set[str] = set()  # keys that an interrupted run wrote
         self.offset = 0
         self.spent = Statistics()
         self.is_forecast = False
@@ -74,6 +77,7 @@ class Watch:
             )
             with open_recording(self.folder) as found:  # what was spent before the run was interrupted
                 self.spent = Statistics(**(found.facts.get("overhead", {}) | {"silent": ()}))
+                self.held = set(found)
         self._detach()
         tables = [self.inputs.fitting_items(earlier) for earlier in range(task + 1)]  # also where it resumes
         self.offset = sum(len(table) for table in tables[:-1])
@@ -81,6 +85,7 @@ class Watch:
         sites = import_module(f"{systems.catalog(self.system).__package__}.sites").sites(self.module)
         self.recorder = Recorder(self.module, self.entries, self.writer, sites=sites, grid=self.grid)
         self.recorder.__enter__()
+        self.written |= {entry for entry, tap in self.recorder.taps if not self.held.isdisjoint(tap.keys)}
 
     def before(self, step: Step) -> None:
         """Open the step."""
@@ -118,13 +123,19 @@ class Watch:
         return self.writer.position
 
     def close(self, *, is_complete: bool) -> None:
-        """Take the hooks off and bring everything to disk; the first rank packs a complete recording."""
-        self._detach(is_complete=is_complete)
+        """Take the hooks off and bring everything to disk; the first rank packs a complete recording.
+
+        Raises:
+            MechlabError: an entry that wrote nothing in any task of a complete training.
+        """
+        self._detach()
         if self.writer is not None:
             self._note_cost()
             self.writer.close(pack=is_complete and self.world.rank == 0)
         elif is_complete and self.world.rank == 0:
             self._pack_rest()
+        if is_complete:  # what a broken training did not record is no mistake of the plan
+            refuse_silent(self.entries, due=self.due, written=self.written, steps=self.spent.steps)
 
     def _pack_rest(self) -> None:
         """Pack a recording whose last step an earlier process wrote, unless a fault had ended it."""
@@ -138,13 +149,17 @@ class Watch:
         assert self.writer is not None
         if self.world.rank == 0 and self.writer.fault is None:
             now = Statistics() if self.recorder is None else self.recorder.statistics
-            self.writer.note({"overhead": asdict(self.spent + now)})
+            spent = self.spent + now
+            known = self.held | self.writer.sizes.keys()
+            silent = tuple(key for key in dict.fromkeys(spent.silent) if key not in known)
+            self.writer.note({"overhead": asdict(replace(spent, silent=silent))})
 
-    def _detach(self, *, is_complete: bool = True) -> None:
+    def _detach(self) -> None:
         if self.recorder is not None:
-            # What a broken training did not record is no mistake of the plan, and must not hide the fault.
-            self.recorder.__exit__(None if is_complete else MechlabError, None, None)
+            self.recorder.__exit__(MechlabError, None, None)  # what is silent shows over all tasks
             self.spent += self.recorder.statistics
+            self.due |= self.recorder.due
+            self.written |= self.recorder.written
             self.recorder = None
 
 

@@ -23,6 +23,7 @@ def settle(*, seed: int, threads: int | None) -> None:
     torch.manual_seed(seed)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.allow_tf32 = False  # a precision is asked for, never slipped in (`precision.py`)
     # It would fill every new tensor with NaN, which costs some percent of a step and finds nothing here.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 

@@ -19,6 +19,7 @@ from mechlab.errors import MechlabError
 from mechlab.train.drawn import DrawnBatches
 from mechlab.train.heap import Heap
 from mechlab.train.phases import batches, held, settle, turn
+from mechlab.train.precision import products_behind
 from mechlab.train.rows import FeatureRows
 from mechlab.train.stage import Loss, Moment, Stage, Timed, Trainable, Viewing, modules_of
 from mechlab.train.view import View
@@ -186,7 +187,8 @@ def _one_step(
             "lower the learning rate or check the features."
         )
     # Weighted before backward, so that what hooks see of a row is its part of the whole batch's gradient.
-    (loss.total if world.size == 1 else loss.total * weight).backward()  # type: ignore[no-untyped-call]
+    with products_behind(stage.precision):
+        (loss.total if world.size == 1 else loss.total * weight).backward()  # type: ignore[no-untyped-call]
     held = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     sum_gradients(world, held)
     for observer in observers:

@@ -30,6 +30,7 @@ from mechlab.train.devices import accelerator, device_of
 from mechlab.train.given import take_base
 from mechlab.train.launch import launch
 from mechlab.train.matrix import accuracy_matrix, forgetting, scores_identical
+from mechlab.train.precision import refuse_absent
 from mechlab.train.resolution import Plan, plan_of, resolve
 from mechlab.train.stage import Trainable, modules_of
 from mechlab.train.tasks import TaskTraining
@@ -125,6 +126,7 @@ def train_rank(
 
 def _train(plan: Plan, world: World, *, device: torch.device, begun: float, report: Report) -> None:
     run, is_first = plan.run, world.rank == 0
+    refuse_absent(plan.parts.get("precision", "float32"), device)
     with lock(run.path / "lock", wait=False, what="run") if is_first else nullcontext():
         if is_first:
             sweep_parts(run.path)

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from mechlab.specs import Precision
 from mechlab.train.view import Drawing, View
 
 Scope = Literal["frozen", "first-task", "per-task", "shared"]
@@ -79,6 +80,7 @@ class Stage:
     curriculum: Curriculum | None = None  # None: every epoch visits every item that it does not hold out
     unit: str = "nats a patch"  # of the loss, as the progress of an epoch tells it
     drawn_by: int | None = None  # what draws depend on beside the seed; None: the number of the task
+    precision: Precision = "float32"  # of the products of a backward pass
 
     def __post_init__(self) -> None:
         """Refuse phases that do not add up to the stage, and betas that nothing reads."""

@@ -180,6 +180,7 @@ def _shape(config: MoLEFlowConfig, *, dim: int, grid: tuple[int, int]) -> Subnet
         grid=grid,
         is_spectral=config.spectral_norm,
         is_fused=config.products == "fused",
+        precision=config.precision,
     )
 
 
@@ -192,4 +193,5 @@ def dia_of(config: MoLEFlowConfig, *, dim: int, task: int, seed: int) -> nn.Modu
         clamp=config.clamp,
         task=task,
         seed=seed,
+        precision=config.precision,
     )

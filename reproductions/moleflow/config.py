@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from mechlab.specs import Spec
+from mechlab.specs import Precision, Spec
 
 Kernel = Annotated[int, Field(ge=1)]  # an even one is refused by `combinations.py`
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -88,6 +88,7 @@ class MoLEFlowConfig(Spec):
     starts: Literal["place", "classes"] = "place"  # L1676, what a task's draws come from; ours
     spectral_norm: bool = False  # L3766: the bases' largest singular value is 1
     products: Literal["apart", "fused"] = "apart"  # ours; fused: faster, and nothing inside can be watched
+    precision: Precision = "float32"  # ours, of the products of flow and DIA; tf32: CUDA alone
 
     # Branches of the products, one a task
     branch: Literal["lora", "sc-lora", "linear"] = "lora"  # L152; L3766: a Linear a task, nothing shared

@@ -57,6 +57,8 @@ FLOWS: tuple[Entry, ...] = (
          "FrEIA 0.2, facts 1.2", f"{ROOM}.flow.freia_block:FreiaBlock", "M36"),
     part("fused-products", "products=fused: branches merged into their base; equal to rounding, and faster",
          "this repository", f"{ROOM}.flow.fused:merged"),
+    part("precision", "precision=bf16 or tf32: of the products alone; log-dets stay exact, scores move",
+         "this repository", "mechlab.train.precision:products"),
     part("cross-patch-coupling", "subnet=cpcf: context of the untouched half; invertible, exact log-det",
          "notes 004 L178, L259, corrected", f"{ROOM}.flow.cross_patch:CrossPatchSubnet", "M5"),
     part("cross-patch-sketch", "subnet=cpcf-sketch: as sketched; not a density, its log-det is refused",

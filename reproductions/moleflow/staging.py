@@ -54,6 +54,7 @@ def stage_of(
         phases=phases if slow else (),
         rule=rule,
         drawn_by=drawn_by,
+        precision=config.precision,
     )
 
 

@@ -84,6 +84,49 @@ def test_what_was_spent_before_an_interruption_counts(asked, monkeypatch):
         assert found.facts["overhead"]["steps"] > len(steps), "the steps that were done again cost as well"
 
 
+def frozen_later(request, tmp_path):
+    """Return a request that records what trains in the first task alone: nothing of it comes later."""
+    plan = tmp_path / "frozen.yaml"
+    plan.write_text("- {site: flow.0.subnet.t1.base, quantity: row_contribution}")
+    return replace(request, record=plan)
+
+
+def test_what_is_frozen_in_a_later_task_is_recorded_while_it_trains(asked, tmp_path):
+    told = train(frozen_later(asked, tmp_path))["recording"]
+    with recording.open(told["path"]) as found:
+        stages = found["row_contribution/flow.0.subnet.t1.base"].coordinates["stage"]
+        assert set(stages.tolist()) == {0}
+        assert found.facts["overhead"]["silent"] == []
+
+
+def test_and_where_the_training_resumes_in_the_later_task(asked, tmp_path, monkeypatch):
+    request = frozen_later(asked, tmp_path)
+    after = watching.Watch.after
+
+    def stop(self, step):
+        if step.task == 1:
+            raise Killed
+        after(self, step)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(watching.Watch, "after", stop)
+        train(request)
+    told = train(request)["recording"]
+    with recording.open(told["path"]) as found:
+        assert set(found["row_contribution/flow.0.subnet.t1.base"].coordinates["stage"].tolist()) == {0}
+        assert found.facts["overhead"]["silent"] == []
+
+
+def test_what_is_silent_in_every_task_is_an_error_at_the_end(asked, tmp_path):
+    request = replace(frozen_later(asked, tmp_path), freeze=("flow.0.*",))
+    sentence = r"nothing was recorded of row_contribution at 'flow\.0\.subnet\.t1\.base' in (\d+) steps"
+    with pytest.raises(MechlabError, match=sentence) as told:
+        train(request)
+    with recording.open(folder_of(asked)) as found:
+        assert found.facts["overhead"]["silent"] == ["row_contribution/flow.0.subnet.t1.base"]
+        assert f"in {found.facts['overhead']['steps']} steps" in str(told.value), "those of all tasks"
+
+
 def test_too_little_disk_is_told_after_the_first_step(asked, monkeypatch):
     monkeypatch.setattr(forecast.shutil, "disk_usage", lambda _: SimpleNamespace(free=20_000))
     sentence = r"would take .* a step × \d+ steps, .* of checkpoints\) and 20.0 kB are free .*; record fewer"

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reproductions.moleflow.flow.neighbourhood import Neighbourhood
+from reproductions.moleflow.flow.precise import precise
 from reproductions.moleflow.flow.subnet import SubnetShape, linear_of
 
 NOT_A_DENSITY = "its context holds the channels that it transforms, so the sum of log-scales is no log-det"
@@ -35,6 +36,7 @@ class CrossPatchSubnet(nn.Module):
     ) -> None:
         super().__init__()
         self.passive, self.neighbourhood = shape.passive, neighbourhood
+        self.precision = shape.precision
         around = shape.passive + (shape.active if is_sketch else 0)
         seen = shape.passive + shape.place + around
         self.s1 = linear_of(shape, seen, shape.hidden, name=f"{name}.s1", seed=seed)
@@ -47,6 +49,7 @@ class CrossPatchSubnet(nn.Module):
         for linear in (self.s1, self.s2, self.t1, self.t2):
             linear.add_task(task)
 
+    @precise
     def forward(
         self,
         given: Float[Tensor, "batch row column given"],

@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from mechlab.specs import Precision
 from reproductions.moleflow.flow.affine import Affine, affine_step
 from reproductions.moleflow.flow.coupling import Mapped
+from reproductions.moleflow.flow.precise import precise
 from reproductions.moleflow.initialisation import generator, start_uniform, start_zero
 
 
@@ -40,10 +42,19 @@ class DIABlock(nn.Module):
     """One coupling step: `flipped` decides which part of the channels is transformed."""
 
     def __init__(
-        self, dim: int, *, flipped: bool, hidden: int, clamp: float, task: int, name: str, seed: int
+        self,
+        dim: int,
+        *,
+        flipped: bool,
+        hidden: int,
+        clamp: float,
+        task: int,
+        name: str,
+        seed: int,
+        precision: Precision = "float32",
     ) -> None:
         super().__init__()
-        self.flipped = flipped
+        self.flipped, self.precision = flipped, precision
         start, stop = (0, dim // 2) if flipped else (dim // 2, dim)
         self.step = Affine(start=start, stop=stop, bound=clamp, gain=1 / clamp, damping=1.0)
         active = stop - start
@@ -60,15 +71,26 @@ class DIABlock(nn.Module):
         """Map the latent side back."""
         return self.step.inverse(y, *self._coefficients(y))
 
+    @precise
     def _coefficients(self, x: Float[Tensor, "batch row column dim"]) -> tuple[Tensor, Tensor]:
         """Return raw log-scale and shift of each patch."""
         passive = x[..., self.step.stop :] if self.flipped else x[..., : self.step.start]
         return self.log_scale(passive), self.shift(passive)
 
 
-def adapter(dim: int, *, blocks: int, hidden: int, clamp: float, task: int, seed: int) -> nn.ModuleList:
+def adapter(
+    dim: int,
+    *,
+    blocks: int,
+    hidden: int,
+    clamp: float,
+    task: int,
+    seed: int,
+    precision: Precision = "float32",
+) -> nn.ModuleList:
     """Return the task's blocks, in the order in which they are applied."""
     return nn.ModuleList(
-        DIABlock(dim, flipped=n % 2 == 1, hidden=hidden, clamp=clamp, task=task, name=f"dia.{n}", seed=seed)
+        DIABlock(dim, flipped=n % 2 == 1, hidden=hidden, clamp=clamp, task=task, name=f"dia.{n}", seed=seed,
+                 precision=precision)
         for n in range(blocks)
-    )
+    )  # fmt: skip

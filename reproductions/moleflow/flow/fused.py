@@ -17,6 +17,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from mechlab.errors import MechlabError
+from mechlab.train.precision import lowered
 from reproductions.moleflow.flow.branch import Branched, LoRALinear, TaskLinear
 
 Seen = Float[Tensor, "batch row column seen"]
@@ -186,7 +187,7 @@ def applied_around(
     else:
         rows = _rows(Product(weight[:, :split], bias), passive, place)
         # In place: room that is let go between tensors that stay is seldom used again.
-        rows = rows.addmm_(context.reshape(-1, context.shape[-1]), weight[:, split:].T)
+        rows = rows.addmm_(*lowered(context.reshape(-1, context.shape[-1]), weight[:, split:].T))
     return _patches(rows, passive, is_rectified=True)
 
 
@@ -212,14 +213,16 @@ def _rows(product: Product, x: Seen, place: Place | None) -> Rows:
 def _low_rank(linear: Branched, parts: Sequence[Part], product: Product, task: int) -> Rows:
     assert isinstance(linear, LoRALinear)
     down, up = linear.down[str(task)].weight, linear.up[str(task)].weight * linear.scaling
-    rows: Rows = LowRank.apply(*product, down, up, *(part.reshape(-1, part.shape[-1]) for part in parts))
+    rows: Rows = LowRank.apply(
+        *lowered(*product, down, up, *(part.reshape(-1, part.shape[-1]) for part in parts))
+    )
     return rows
 
 
 def around(context: nn.Conv2d, passive: Seen, *, strength: Float[Tensor, " 1"]) -> Seen:
     """Return strength · (context without its bias) of each patch's neighbourhood."""
     channels = passive.permute(0, 3, 1, 2)  # batch channel row column, channels last
-    return Depthwise.apply(channels, context.weight * strength).permute(0, 2, 3, 1)
+    return Depthwise.apply(*lowered(channels, context.weight * strength)).permute(0, 2, 3, 1)
 
 
 def is_watched(subnet: nn.Module) -> bool:

@@ -12,10 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mechlab.specs import Precision
 from reproductions.moleflow.depthwise import depthwise
 from reproductions.moleflow.flow import fused
 from reproductions.moleflow.flow.branch import Branched, GridLoRALinear, LoRALinear, TaskLinear
 from reproductions.moleflow.flow.gate import PatchGate
+from reproductions.moleflow.flow.precise import precise
 from reproductions.moleflow.initialisation import start_zero
 
 
@@ -34,6 +36,7 @@ class SubnetShape:
     grid: tuple[int, int] = (1, 1)  # patches, for "sc-lora"
     is_spectral: bool = False  # bases divided by their largest singular value
     is_fused: bool = False  # products made together (`flow/fused.py`)
+    precision: Precision = "float32"  # of the products
 
 
 def linear_of(shape: SubnetShape, fan_in: int, fan_out: int, *, name: str, seed: int) -> Branched:
@@ -53,7 +56,7 @@ class PlainSubnet(nn.Module):
 
     def __init__(self, shape: SubnetShape, *, name: str, seed: int) -> None:
         super().__init__()
-        self.is_fused = shape.is_fused
+        self.is_fused, self.precision = shape.is_fused, shape.precision
         self.first = linear_of(
             shape, shape.passive + shape.place, shape.hidden, name=f"{name}.first", seed=seed
         )
@@ -64,6 +67,7 @@ class PlainSubnet(nn.Module):
         self.first.add_task(task)
         self.second.add_task(task)
 
+    @precise
     def forward(
         self,
         passive: Float[Tensor, "batch row column passive"],
@@ -104,7 +108,7 @@ class ContextSubnet(nn.Module):
         super().__init__()
         passive = shape.passive
         self.limit = limit
-        self.is_fused = shape.is_fused
+        self.is_fused, self.precision = shape.is_fused, shape.precision
         self.context = depthwise(passive, kernel)
         start_zero(self.context.weight, self.context.bias)
         self.gate = gate
@@ -126,6 +130,7 @@ class ContextSubnet(nn.Module):
         """The weight of the context, in (0, limit)."""
         return self.limit * torch.sigmoid(self.level)
 
+    @precise
     def forward(
         self,
         passive: Float[Tensor, "batch row column passive"],
