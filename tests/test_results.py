@@ -1,6 +1,7 @@
 """The page of results: figures of folders that are elsewhere stay, those at hand are written anew."""
 
 import importlib.util
+import json
 import shutil
 from importlib.machinery import SourceFileLoader
 
@@ -73,6 +74,20 @@ def test_a_table_of_more_seeds_than_are_at_hand_stays(write, one_run, tmp_path):
     (tmp_path / "results.md").write_text(more)
     again, said = write(one_run, tmp_path / "none")
     assert again == more and ", seeds 4, 7" in said
+
+
+def test_a_run_of_another_device_has_a_table_of_its_own_and_names_it(write, one_run, tmp_path):
+    first, _ = write(one_run, tmp_path / "none")
+    assert "--device" not in first and " on " not in first.partition("Seeds")[2].splitlines()[0]
+    file = next(one_run.glob("*/run.json"))
+    document = json.loads(file.read_text())
+    assert document["provenance"]["device"] == "cpu"
+    document["provenance"]["device"] = "Example GPU"
+    write_json(file, document)
+    both, _ = write(one_run, tmp_path / "none")
+    assert both.count("Seeds 0;") == 2, "that of the CPU stays"
+    assert " --device cuda --seed S\n" in both
+    assert both.count(" on Example GPU.\n") == 1
 
 
 def test_afresh_leaves_out_what_the_folders_do_not_hold(write, one_run, tmp_path):

@@ -38,8 +38,8 @@ def order(count: int, *, seed: int, task: int, epoch: int) -> Int[np.ndarray, " 
     return np.random.default_rng([seed, task, epoch]).permutation(count)
 
 
-def provenance() -> dict[str, Any]:
-    """Return versions, machine and commit: what is kept beside a run and never hashed."""
+def provenance(device: torch.device) -> dict[str, Any]:
+    """Return versions, machine, device and commit: what is kept beside a run and never hashed."""
     here = Path(__file__).parent
     try:
         commit = subprocess.run(
@@ -55,5 +55,6 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "processors": os.cpu_count(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
     }

@@ -133,7 +133,8 @@ def _train(plan: Plan, world: World, *, device: torch.device, begun: float, repo
         meet(world)  # the others look for checkpoints in a folder that is swept
         system = build(plan, tasks=len(run.checkpoints()))  # may refuse, so before there is a run
         if is_first:
-            run.create(plan.spec, parts=plan.parts, request=plan.request, provenance=determinism.provenance())
+            run.create(plan.spec, parts=plan.parts, request=plan.request,
+                       provenance=determinism.provenance(device))  # fmt: skip
         stages = _train_tasks(plan, system, world, device=device, report=report)
         if is_first:
             summary = summarise(plan, stages, seconds=time.monotonic() - begun)

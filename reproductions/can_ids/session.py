@@ -74,7 +74,8 @@ def _train(work: Work, *, begun: float, report: Report) -> None:
     system = work.build(device)
     scopes.refuse_idle_freeze([system.stage(0)], plan.request.freeze)
     sweep_parts(run.path)
-    run.create(plan.spec, parts=plan.parts, request=plan.request, provenance=determinism.provenance())
+    run.create(plan.spec, parts=plan.parts, request=plan.request,
+               provenance=determinism.provenance(device))  # fmt: skip
     write_json(run.path / WHAT, work.what)
     report(f"{run.name}: {len(plan.inputs.fitting(0))} windows, {work.place.path}")
     training = TaskTraining(plan.inputs, run, system, seed=plan.spec.seed, device=device, report=report,
