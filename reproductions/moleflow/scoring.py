@@ -13,23 +13,26 @@ from torch import Tensor, nn
 from mechlab.errors import MechlabError
 from mechlab.train.stage import Loss
 from mechlab.train.view import View
-from reproductions.moleflow.alignment import turned
+from reproductions.moleflow.alignment import Alignment, NoAlignment, turned
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.flowed import Flowed
 from reproductions.moleflow.losses import patch_nll
 from reproductions.moleflow.margin import margin_loss
+from reproductions.moleflow.scorer import Scorer
 
 Features = Float[Tensor, "batch row column dim"]
 
 
 @runtime_checkable
 class Passing(Protocol):
-    """A system that batches go through."""
+    """A system that batches go through; its modules by path: protocols do not see them as attributes."""
 
     config: MoLEFlowConfig
     dim: int
-    aligner: nn.ModuleDict
-    scorer: nn.ModuleDict
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """Return a module by its path."""
+        ...
 
     def adapt(
         self,
@@ -52,16 +55,28 @@ class Passing(Protocol):
         ...
 
 
+def _scorer(system: Passing, task: int) -> Scorer:
+    found = system.get_submodule(f"scorer.{task}")
+    assert isinstance(found, Scorer)
+    return found
+
+
+def _angles(system: Passing, batch: Features, *, task: int) -> Float[Tensor, " batch"] | None:
+    aligner = system.get_submodule(f"aligner.{task}")
+    assert isinstance(aligner, Alignment | NoAlignment)
+    return aligner.angles(batch)
+
+
 def scored(
     system: Passing, batch: Features, flowed: Flowed, *, task: int, view: View | None = None
 ) -> Float[Tensor, "batch row column"]:
     """Return patch scores on the grid of the images, in nats, as the task's scorer weighs them."""
-    scorer, second = system.scorer[str(task)], None
+    scorer, second = _scorer(system, task), None
     if scorer.is_dual:
         blind = without_position(system, batch, task=task, view=view)
         second = (blind.latent, patch_nll(blind.latent, blind.log_det))
-    scores = scorer(flowed.latent, patch_nll(flowed.latent, flowed.log_det), second)
-    angles = system.aligner[str(task)].angles(batch)
+    scores: Tensor = scorer(flowed.latent, patch_nll(flowed.latent, flowed.log_det), second)
+    angles = _angles(system, batch, task=task)
     return scores if angles is None else turned(scores[..., None], -angles)[..., 0]
 
 
@@ -73,13 +88,15 @@ def turned_scores(
     Raises:
         MechlabError: a second pass or an alignment, which would stand on another grid.
     """
-    if system.scorer[str(task)].is_dual or system.config.align != "none":
+    scorer = _scorer(system, task)
+    if scorer.is_dual or system.config.align != "none":
         raise MechlabError(
             f"orientations=four-placed turns one pass of the flow, but scorer={system.config.scorer} and "
             f"align={system.config.align} ask for more; set orientations=four or one."
         )
     flowed = system.to_latent(system.adapt(batch, task=task, quarters=quarters), task=task)
-    return system.scorer[str(task)](flowed.latent, patch_nll(flowed.latent, flowed.log_det))
+    found: Tensor = scorer(flowed.latent, patch_nll(flowed.latent, flowed.log_det))
+    return found
 
 
 def without_position(system: Passing, batch: Features, *, task: int, view: View | None = None) -> Flowed:
@@ -93,11 +110,12 @@ def further_terms(
 ) -> dict[str, Float[Tensor, ""]]:
     """Return what is added to the loss `found` of the pass with position, nats a patch."""
     config, terms = system.config, {}
-    if config.margin_weight and system.scorer[str(task)].is_dual:
+    if config.margin_weight and _scorer(system, task).is_dual:
         blind = system.nll_loss(without_position(system, batch, task=task, view=view), task=task)
         terms["without_position"] = 0.5 * (blind.total - found.total)  # the total is the mean of both
-    if config.align != "none" and config.align_weight:
-        terms["turn"] = config.align_weight * system.aligner[str(task)].angles(batch).square().mean()
+    angles = _angles(system, batch, task=task) if config.align_weight else None
+    if angles is not None:
+        terms["turn"] = config.align_weight * angles.square().mean()
     if view is not None and view.damaged is not None and view.mask is not None:
         adapted = system.adapt(view.damaged, task=task, view=view)
         damaged = system.to_latent(adapted, task=task, view=view)
