@@ -90,6 +90,20 @@ def test_a_run_of_another_device_has_a_table_of_its_own_and_names_it(write, one_
     assert both.count(" on Example GPU.\n") == 1
 
 
+def test_a_run_that_was_stopped_has_a_table_of_what_it_finished_and_stays(write, small_run, tmp_path):
+    shutil.copytree(small_run.path, tmp_path / "runs" / small_run.name,
+                    ignore=shutil.ignore_patterns("checkpoints", "recordings", "summary.json"))  # fmt: skip
+    for file in (tmp_path / "runs" / small_run.name / "evals").glob("*/metrics.json"):
+        if len(json.loads(file.read_text())["metrics"]) > 1:
+            shutil.rmtree(file.parent)
+    page, _ = write(tmp_path / "runs", tmp_path / "none")
+    assert " --seed S  # stopped after bolt\n" in page
+    assert "Seeds 0; stopped before their end on the CPU" in page
+    assert "\n| bolt | 1.000 |" in page and "| nut |" not in page
+    again, said = write(tmp_path / "none", tmp_path / "none")
+    assert again == page and "# stopped after bolt" in said
+
+
 def test_afresh_leaves_out_what_the_folders_do_not_hold(write, one_run, tmp_path):
     verdict(tmp_path / "studies" / "one", effect=0.5)
     write(one_run, tmp_path / "studies")

@@ -1,8 +1,10 @@
 """The benchmark of precisions: a row a form and task; without a device each row is absent."""
 
+from functools import partial
+
 import torch
 
-from benchmarks import precision
+from benchmarks import precision, precision_cpu
 from benchmarks.precision import FORMS, cost, step, system
 
 TINY = {"blocks": 1, "lora_rank": 2, "dia_blocks": 1, "mixer": "none"}
@@ -30,6 +32,18 @@ def test_a_form_has_its_precision_and_frozen_bases_in_the_later_task():
     made = system(TINY, features(), task=1)
     assert not made.flow[0].subnet.s1.base.weight.requires_grad
     assert made.flow[0].subnet.s1.down["1"].weight.requires_grad
+
+
+def test_on_the_cpu_there_is_no_tf32(monkeypatch):
+    monkeypatch.setattr(precision_cpu, "cost", partial(tiny, cost=cost))
+    found = list(precision_cpu.measure())
+    names = [f"precision-cpu-{name}{later}" for later in ("", "-later")
+             for name in ("float32", "bf16", "fused", "fused-bf16")]  # fmt: skip
+    assert [one.name for one in found] == names
+
+
+def tiny(parts, forms, given, *, pairs, cost):
+    return cost(TINY, forms, features(), pairs=2)
 
 
 def test_without_a_device_every_row_is_absent(monkeypatch):
