@@ -137,6 +137,23 @@ def test_nothing_unsafe_is_called():
     assert not found
 
 
+def attributes_of_protocols(path):
+    """Yield what a file's protocols ask for as attributes, with its annotation."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Protocol" for base in node.bases):
+            for line in node.body:
+                if isinstance(line, ast.AnnAssign):
+                    yield f"{path.name}: {node.name}.{ast.unparse(line.target)}", ast.unparse(line.annotation)
+
+
+def test_protocols_ask_for_no_submodules():
+    """From Python 3.12 on protocols read `__dict__`, and a module keeps its submodules elsewhere."""
+    found = dict(pair for path in SOURCES for pair in attributes_of_protocols(path))
+    assert "stage.py: Measured.score_unit" in found
+    kinds = re.compile(r"\b(nn\.|Module|Parameter|Linear)")
+    assert [name for name, kind in found.items() if kinds.search(kind)] == []
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_every_probe_has_its_figure_test_page_and_row(name):
     module = systems.probe(name)

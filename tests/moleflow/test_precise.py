@@ -14,7 +14,7 @@ GRID, DIM = (3, 2), 8
 TINY = {
     "blocks": 2,
     "lora_rank": 3,
-    "dia_blocks": 2,
+    "dia_blocks": 0,
     "context_kernel": 3,
     "adapter": "none",
     "mixer": "none",
@@ -30,7 +30,10 @@ KINDS = {
     "spectral": {"spectral_norm": True},
     "global affine": {"global_affine": True},
     "FrEIA": {"coupling": "freia"},
+    "DIA alone": {"blocks": 0, "dia_blocks": 2},
+    "with DIA": {"dia_blocks": 2},
     "fused context": {"products": "fused"},
+    "fused without branches": {"products": "fused", "lora_rank": 0, "dia_blocks": 1},
     "fused plain": {"products": "fused", "subnet": "plain"},
     "fused condition": {"products": "fused", "position": "condition", "position_dim": 8},
 }
