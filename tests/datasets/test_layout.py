@@ -198,7 +198,7 @@ def test_the_shared_classes_have_their_published_counts(shared: Path) -> None:
     ("name", "sentence"),
     [
         ("capsule", "has no training images"),
-        ("toothbrush", "has no mask"),
+        ("leather", "has no mask"),
         ("leathr", "Did you mean 'leather'"),
     ],
 )
@@ -206,3 +206,10 @@ def test_incomplete_shared_classes_are_refused(shared: Path, name: str, sentence
     dataset = mvtec.open(shared / "data" / "mvtec256_partial")
     with pytest.raises(MechlabError, match=sentence):
         dataset.items(name)
+
+
+@pytest.mark.realdata
+def test_a_shared_class_without_any_mask_is_opened(shared: Path) -> None:
+    items = mvtec.open(shared / "data" / "mvtec256_partial").items("toothbrush")
+    assert items and {item.split for item in items} == {"train", "test"}
+    assert all(item.mask is None for item in items)
