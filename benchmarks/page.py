@@ -3,8 +3,9 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from importlib.metadata import version
+
+import torch
 
 from benchmarks.measure import Measurement
 
@@ -21,7 +22,6 @@ def machine() -> str:
     """Return one sentence about where the numbers were taken."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "h5py"))
-    torch = import_module("torch")
     device = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, {device}Python {platform.python_version()}, "

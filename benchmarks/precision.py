@@ -16,6 +16,7 @@ from benchmarks.flow import GRID
 from benchmarks.measure import Measurement, absent, median_interval, paired_ratios, ratio
 from mechlab.train import determinism
 from mechlab.train.precision import products_behind
+from mechlab.train.scopes import apply
 from reproductions.moleflow.sizes import MAIN
 from reproductions.moleflow.system import MoLEFlow
 
@@ -70,9 +71,7 @@ def system(parts: dict[str, object], features: Tensor, *, task: int) -> MoLEFlow
     made = MoLEFlow.create(dict(parts), dim=dim, grid=(rows, columns), seed=0)
     for number in range(task + 1):
         made.add_task(number)
-    scopes = made.stage(task).scopes
-    for name, parameter in made.named_parameters():
-        parameter.requires_grad_(scopes[name] != "frozen")
+    apply(made, made.stage(task))
     return made.to(features.device).train()
 
 

@@ -28,13 +28,13 @@ def refuse_absent(precision: Precision, device: torch.device) -> None:
         )
 
 
-def products(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+def products(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
     """Make the products of a forward pass in a precision until the block ends.
 
     On the CPU tf32 is float32: a run trained with it can be scored there.
     """
     if precision == "bf16":
-        return _bfloat16(device.type)
+        return torch.autocast(device.type, dtype=torch.bfloat16)
     return tf32() if precision == "tf32" else nullcontext()
 
 
@@ -54,12 +54,6 @@ def tf32() -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
-
-
-@contextmanager
-def _bfloat16(device: str) -> Iterator[None]:
-    with torch.autocast(device, dtype=torch.bfloat16):
-        yield
 
 
 def lowered(*tensors: Tensor) -> tuple[Tensor, ...]:

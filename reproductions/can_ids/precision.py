@@ -1,8 +1,8 @@
 """Forward passes in bfloat16 where that is asked for; what they give is float32 again, as losses need it."""
 
-import torch
 from torch import Tensor, nn
 
+from mechlab.train.precision import products
 from reproductions.can_ids.gat import GATOutput
 from reproductions.can_ids.graph_batch import Graphs
 from reproductions.can_ids.vgae import VGAEOutput
@@ -13,10 +13,9 @@ def forward(model: nn.Module, graphs: Graphs, *, amp: bool) -> VGAEOutput | GATO
 
     bfloat16 has the range of float32, so that gradients need no scaler.
     """
-    if not amp:
-        found: VGAEOutput | GATOutput = model(graphs)
-        return found
-    with torch.autocast(graphs.x.device.type, dtype=torch.bfloat16):
+    with products("bf16" if amp else "float32", graphs.x.device):
         output: VGAEOutput | GATOutput = model(graphs)
+    if not amp:
+        return output
     values: list[Tensor] = [value.float() for value in output]
     return type(output)(*values)

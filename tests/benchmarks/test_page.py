@@ -1,7 +1,9 @@
 """The page of benchmarks: what ran is new, what did not run stays as it was."""
 
+import torch
+
 from benchmarks.measure import Measurement, absent
-from benchmarks.page import page
+from benchmarks.page import machine, page
 
 
 def one(name: str, value: float) -> Measurement:
@@ -24,3 +26,11 @@ def test_only_the_sections_that_ran_are_replaced():
     assert "| a | 1.1 |" in after and "| b | 1.3 |" in after and "| b | 1.2 |" not in after
     assert after.count("on there.") == 1 and after.count("on here.") == 2
     assert page({}, where="", before=after) == after, "a page that is written again does not change"
+
+
+def test_the_machine_names_its_cuda_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert " cores, Python " in machine()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Example GPU")
+    assert " cores, Example GPU, Python " in machine()

@@ -65,18 +65,23 @@ class Killed(BaseException):
     """Stands in for a signal."""
 
 
-def test_what_was_spent_before_an_interruption_counts(asked, monkeypatch):
-    monkeypatch.setattr(tasks, "EVERY_SECONDS", 0.0)
+def stopped(request, monkeypatch, *, when):
+    """Train a request and stop it when a step has ended of which `when` is true."""
     after = watching.Watch.after
 
     def stop(self, step):
         after(self, step)
-        if step.step == 5:
+        if when(step):
             raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(watching.Watch, "after", stop)
-        train(asked)
+        train(request)
+
+
+def test_what_was_spent_before_an_interruption_counts(asked, monkeypatch):
+    monkeypatch.setattr(tasks, "EVERY_SECONDS", 0.0)
+    stopped(asked, monkeypatch, when=lambda step: step.step == 5)
     train(asked)
     with recording.open(folder_of(asked)) as found:
         steps = steps_of(found)
@@ -101,16 +106,7 @@ def test_what_is_frozen_in_a_later_task_is_recorded_while_it_trains(asked, tmp_p
 
 def test_and_where_the_training_resumes_in_the_later_task(asked, tmp_path, monkeypatch):
     request = frozen_later(asked, tmp_path)
-    after = watching.Watch.after
-
-    def stop(self, step):
-        if step.task == 1:
-            raise Killed
-        after(self, step)
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(watching.Watch, "after", stop)
-        train(request)
+    stopped(request, monkeypatch, when=lambda step: step.task == 1)
     told = train(request)["recording"]
     with recording.open(told["path"]) as found:
         assert set(found["row_contribution/flow.0.subnet.t1.base"].coordinates["stage"].tolist()) == {0}
@@ -125,6 +121,11 @@ def test_what_is_silent_in_every_task_is_an_error_at_the_end(asked, tmp_path):
     with recording.open(folder_of(asked)) as found:
         assert found.facts["overhead"]["silent"] == ["row_contribution/flow.0.subnet.t1.base"]
         assert f"in {found.facts['overhead']['steps']} steps" in str(told.value), "those of all tasks"
+
+
+def test_what_a_broken_training_did_not_record_does_not_hide_the_fault(asked, tmp_path, monkeypatch):
+    request = replace(frozen_later(asked, tmp_path), freeze=("flow.0.*",))
+    stopped(request, monkeypatch, when=lambda step: step.step == 1)
 
 
 def test_too_little_disk_is_told_after_the_first_step(asked, monkeypatch):

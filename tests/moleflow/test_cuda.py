@@ -2,14 +2,12 @@
 
 import json
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from cli.main import main
 from mechlab.train.scopes import apply
 from reproductions.moleflow.presets import PRESETS
 from reproductions.moleflow.system import MoLEFlow
@@ -104,21 +102,6 @@ def test_log_dets_are_exact_and_the_map_is_undone_in_each_precision(precision, p
         assert float(log_det.sum()) == pytest.approx(expected, abs=5e-5)
     with torch.no_grad():
         torch.testing.assert_close(system.inverse(z, task=0), first, rtol=1e-4, atol=1e-4)
-
-
-@pytest.fixture
-def mechlab(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["mechlab", *map(str, words), "--json"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == 0, captured.err
-        return json.loads(captured.out)
-
-    return run
 
 
 WORDS = ["train", "moleflow", "--preset", "main", "--tasks", "gear,weave", "--dim", 32, "--image-size", 64]

@@ -2,12 +2,9 @@
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-from cli.main import main
 
 TINY = {"blocks": 2, "lora_rank": 4, "batch_size": 8}
 MARGIN = {"margin_weight": 1.0}
@@ -41,21 +38,6 @@ ROWS: dict[str, tuple[dict, tuple[str, ...]]] = {
 def cache(tmp_path_factory) -> Path:
     """Features of the embedded images, made once for all rows."""
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def mechlab(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str, code: int = 0) -> dict | str:
-        monkeypatch.setattr(sys, "argv", ["mechlab", *words, "--json"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == code, captured.err
-        return json.loads(captured.out) if code == 0 else captured.err
-
-    return run
 
 
 def words_of(settings: dict, *, allow: tuple[str, ...] = ()) -> list[str]:

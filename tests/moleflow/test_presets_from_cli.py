@@ -1,31 +1,12 @@
 """Every preset from the command line, tiny: two tasks train, are scored, and scored again from disk."""
 
-import json
-import sys
-
 import pytest
 
-from cli.main import main
 from reproductions.moleflow.config import MoLEFlowConfig
 from reproductions.moleflow.presets import PRESETS
 from reproductions.moleflow.sharing import shared_parts
 
 TINY = {"blocks": 2, "batch_size": 8}
-
-
-@pytest.fixture
-def mechlab(capsys, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> dict:
-        monkeypatch.setattr(sys, "argv", ["mechlab", *words, "--json"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        assert ended.value.code == 0, captured.err
-        return json.loads(captured.out)
-
-    return run
 
 
 @pytest.mark.slow
